@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.instrumentation import lasting_instrumentation
 from pytest_dlperf.results.environment import Environment, MachineClass
-from pytest_dlperf.targets.keras import precision
-from pytest_dlperf.targets.keras_backend import keras_backend
+from pytest_dlperf.targets.keras_backend import keras_backend, precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

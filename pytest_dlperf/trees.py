@@ -6,7 +6,7 @@ like an array; so what asks for rows need not know which of the two it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, overload
 
@@ -96,6 +96,13 @@ def leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
             yield from leaves(part, f"{path}.{name}" if path else str(name))
     else:
         yield path, tree
+
+
+def with_leaves(rows: Rows, new: Iterable[Any]) -> Rows:
+    """Rows whose leaves are replaced by others, which stand in the order of `leaves`."""
+    parts = iter(new)
+    tree: Tree = mapped(lambda _: next(parts), as_tree(rows))
+    return RowTree(tree, rows_of(tree)) if isinstance(rows, RowTree) else tree  # type: ignore[return-value]  # an array's is one
 
 
 def rows_of(tree: Tree) -> int:

@@ -10,23 +10,25 @@ import numpy as np
 
 from pytest_dlperf._values import Described, check_choice, check_number
 from pytest_dlperf.data.dataset import Examples, Split
-from pytest_dlperf.data.rows import check_finite, one_array
+from pytest_dlperf.data.feature_tables import beside, refuse, refuse_empty, tables_of
+from pytest_dlperf.data.numeric_leaves import numeric_leaves, paths_given
+from pytest_dlperf.data.repeated_rows import keys_of, repeated
+from pytest_dlperf.data.rows import check_finite
 from pytest_dlperf.errors import DataError, UsageError
+from pytest_dlperf.ragged import PaddedRows
+from pytest_dlperf.trees import as_tree, leaves, taken, with_leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
-    from numpy.typing import DTypeLike, NDArray
+    from pytest_dlperf.data.feature_tables import FeatureTable
+    from pytest_dlperf.trees import Rows
 
 
 Missing: TypeAlias = Literal["fail", "drop", "mean", "median"]
 Beyond: TypeAlias = Literal["clip", "drop"]
 Repeated: TypeAlias = Literal["keep", "drop"]
 
-_QUARTILES: Final = (25, 75)
-_WHOLE: Final = "biu"  # numpy's kinds of whole numbers
-
-Limits: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
 _MISSING: Final = MappingProxyType(
     {
         "fail": "refused",
@@ -45,9 +47,12 @@ _REPEATED: Final = MappingProxyType({"keep": "kept", "drop": "dropped"})
 class Cleaning(Described):
     """Rules for rows that a model should not learn from as they are.
 
-    They are applied in this order: leaks, duplicates, outliers, missing values. Each learns from
-    the training rows that the rules before it have left. Test rows are never dropped, as requests
-    cannot be; they are filled and clipped as a service would do with a request.
+    A row that is dropped is dropped from all inputs and labels. Text and rows of many lengths
+    (`Ragged`) count in leaks and duplicates; their values stay as they are.
+
+    The rules are applied in this order: leaks, duplicates, outliers, missing values. Each learns
+    from the training rows that the rules before it have left. Test rows are never dropped, as
+    requests cannot be; they are filled and clipped as a service would do with a request.
 
     Attributes:
         missing: what becomes of values that are not a number. `fail`: an error names the first
@@ -60,19 +65,28 @@ class Cleaning(Described):
             outwards.
         duplicates: whether training rows that repeat an earlier one, with its label, stay.
         leaks: whether training rows with the inputs of a test row stay.
+        leaves: paths of the inputs in which outliers are looked for, such as `("age",)`. None is
+            for one array, and for the floats of a tree, whose integers may be ids.
     """
 
     missing: Missing = "fail"
     outliers: tuple[Beyond, float] | None = None
     duplicates: Repeated = "keep"
     leaks: Repeated = "keep"
+    leaves: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         check_choice(self.missing, get_args(Missing), "Cleaning(missing)")
         for name in ("duplicates", "leaks"):
             check_choice(getattr(self, name), get_args(Repeated), f"Cleaning({name})")
+        object.__setattr__(self, "leaves", paths_given(self.leaves, "Cleaning(leaves)"))
         if self.outliers is None:
+            if self.leaves is not None:
+                raise UsageError(
+                    f"Cleaning(leaves={self.leaves!r:.80}) without outliers=",
+                    "they are where outliers are looked for; all other rules are for all inputs",
+                )
             return
         try:
             action, k = self.outliers
@@ -95,19 +109,26 @@ class Cleaning(Described):
         __tracebackhide__ = True
         seen = self._examined(split)
         if self.missing == "fail":
-            for values, what in ((seen.train, "training inputs"), (seen.test, "test inputs")):
-                _refuse(np.isnan(values), what, "is missing", "Cleaning(missing=...) may fill it")
+            for table in seen.tables:
+                for values, name in ((table.train, "training"), (table.test, "test")):
+                    hint = "Cleaning(missing=...) may fill it"
+                    refuse(np.isnan(values), table.named(name), "is missing", hint)
         if not seen.kept.any():
-            raise DataError(f"no training row of {len(seen.train)} is left by {self}")
-        limits = seen.limits if self.outliers and self.outliers[0] == "clip" else None
-        train, test = _clipped(seen.train[seen.kept], limits), _clipped(seen.test, limits)
-        if np.isnan(train).any() or np.isnan(test).any():
-            average = np.nanmedian if self.missing == "median" else np.nanmean
-            filling = average(train.astype(np.float64), axis=0)
-            train, test = _filled(train, filling), _filled(test, filling)
+            raise DataError(f"no training row of {len(seen.kept)} is left by {self}")
+        clips = self.outliers is not None and self.outliers[0] == "clip"
+        cleaned = {
+            table.path: self._cleaned(table, seen.kept, clips=clips) for table in seen.tables
+        }
+        train = taken(split.train.inputs, seen.kept)
         return Split(
-            Examples(train.reshape(-1, *seen.shape), split.train.labels[seen.kept]),
-            Examples(test.reshape(-1, *seen.shape), split.test.labels),
+            Examples(
+                _replaced(train, {path: parts[0] for path, parts in cleaned.items()}),
+                taken(split.train.labels, seen.kept),
+            ),
+            Examples(
+                _replaced(split.test.inputs, {path: parts[1] for path, parts in cleaned.items()}),
+                split.test.labels,
+            ),
         )
 
     def report(self, split: Split) -> CleaningReport:
@@ -118,52 +139,86 @@ class Cleaning(Described):
         """
         __tracebackhide__ = True
         seen = self._examined(split)
+        searched = [table for table in seen.tables if table.limits is not None]
         return CleaningReport(
             rules=self,
-            train_rows=len(seen.train),
-            test_rows=len(seen.test),
+            train_rows=len(split.train.inputs),
+            test_rows=len(split.test.inputs),
             leaks=int(seen.leaks.sum()),
             duplicates=int(seen.duplicates.sum()),
             contradictions=seen.contradictions,
-            outliers=_count(_beyond(seen.train, seen.limits), _beyond(seen.test, seen.limits)),
-            without_range=int(np.isinf(seen.limits[0]).sum()) if seen.limits else 0,
-            missing=_count(np.isnan(seen.train), np.isnan(seen.test)),
+            outliers=_count(
+                beside([table.beyond(table.train) for table in searched], split.train.inputs),
+                beside([table.beyond(table.test) for table in searched], split.test.inputs),
+            ),
+            without_range=sum(table.limits.without_range for table in searched if table.limits),
+            not_searched=seen.not_searched,
+            missing=_count(
+                beside([np.isnan(table.train) for table in seen.tables], split.train.inputs),
+                beside([np.isnan(table.test) for table in seen.tables], split.test.inputs),
+            ),
             left=int(seen.kept.sum()),
         )
 
     def _examined(self, split: Split) -> _Examined:
         __tracebackhide__ = True
-        parts = (split.train, split.test)
-        train, test = (
-            one_array(part.inputs, "Cleaning").reshape(len(part.inputs), -1) for part in parts
-        )
-        for rows, part, name in zip((train, test), parts, ("training", "test"), strict=True):
-            hint = "a value that is missing is written as not a number (nan)"
-            _refuse(np.isinf(rows), f"{name} inputs", "is infinite", hint)
+        tables = tables_of(split)
+        for part, name in ((split.train, "training"), (split.test, "test")):
             check_finite(part.labels, f"{name} labels")
-        common = np.result_type(train, test)
-        test_keys = set(_keys(test, common))
-        keys = _keys(train, common)
-        leaks = np.array([key in test_keys for key in keys])
-        labels = split.train.labels
-        duplicates, contradictions = _repeated(keys, _keys(labels, labels.dtype))
-        kept = np.ones(len(train), dtype=np.bool_)
+        keys, test_keys = keys_of(split.train.inputs, split.test.inputs)
+        known = set(test_keys)
+        leaks = np.array([key in known for key in keys])
+        duplicates, contradictions = repeated(keys, *keys_of(split.train.labels))
+        kept = np.ones(len(keys), dtype=np.bool_)
         for rows, rule in ((leaks, self.leaks), (duplicates, self.duplicates)):
             if rule == "drop":
                 kept &= ~rows
-        limits = None
-        _refuse_empty(train[kept])
-        if self.outliers is not None and kept.any():
+        refuse_empty(tables, kept)
+        not_searched: tuple[str, ...] = ()
+        if self.outliers is not None:
+            searched = self._searched(split.train.inputs)
+            not_searched = tuple(table.path for table in tables if table.path not in searched)
             action, k = self.outliers
-            whole = train.dtype.kind in _WHOLE or test.dtype.kind in _WHOLE
-            limits = _limits(train[kept], k, whole=whole)
+            if kept.any():
+                tables = tuple(
+                    table.limited(kept, k) if table.path in searched else table for table in tables
+                )
             if action == "drop":
-                kept &= ~_beyond(train, limits).any(axis=1)
+                for table in tables:
+                    kept &= ~table.beyond(table.train).any(axis=1)
         if self.missing == "drop":
-            kept &= ~np.isnan(train).any(axis=1)
-        _refuse_empty(train[kept])
-        shape = one_array(split.train.inputs, "Cleaning").shape[1:]
-        return _Examined(train, test, shape, leaks, duplicates, contradictions, limits, kept)
+            for table in tables:
+                kept &= ~np.isnan(table.train).any(axis=1)
+        refuse_empty(tables, kept)
+        return _Examined(tables, leaks, duplicates, contradictions, not_searched, kept)
+
+    def _searched(self, inputs: Rows) -> frozenset[str]:
+        """The paths of the leaves in which outliers are looked for."""
+        __tracebackhide__ = True
+        chosen = numeric_leaves(inputs, self.leaves, "Cleaning(outliers)")
+        ragged = {
+            path for path, leaf in leaves(as_tree(inputs)) if isinstance(leaf, PaddedRows)
+        } & chosen
+        if ragged and (self.leaves is not None or ragged == chosen):
+            raise DataError(
+                f"Cleaning(outliers): {min(ragged) or 'inputs'}: rows of many lengths (Ragged) "
+                "have no features, which limits could be learnt for\n"
+                "  clip their values before, or name other inputs by leaves="
+            )
+        return chosen - ragged
+
+    def _cleaned(
+        self, table: FeatureTable, kept: NDArray[np.bool_], *, clips: bool
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Training and test rows of a leaf, clipped and filled."""
+        train, test = table.train[kept], table.test
+        if clips and table.limits is not None:
+            train, test = table.limits.clipped(train), table.limits.clipped(test)
+        if np.isnan(train).any() or np.isnan(test).any():
+            average = np.nanmedian if self.missing == "median" else np.nanmean
+            filling = average(train.astype(np.float64), axis=0)
+            train, test = _filled(train, filling), _filled(test, filling)
+        return train.reshape(-1, *table.shape), test.reshape(-1, *table.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,104 +226,29 @@ class _Examined:
     """Rows before the rules act.
 
     Attributes:
-        train, test: inputs, shape `(rows, features)`.
-        shape: of one row as it was given.
+        tables: the leaves of numbers of one shape.
         leaks, duplicates: whether a training row is one.
         contradictions: training rows with an earlier one's inputs, and another label.
-        limits: the lowest and highest value of each feature that is no outlier; None without rule.
+        not_searched: paths of the tables in which no outliers are looked for, if there is a rule.
         kept: whether a training row is left.
     """
 
-    train: NDArray[Any]
-    test: NDArray[Any]
-    shape: tuple[int, ...]
+    tables: tuple[FeatureTable, ...]
     leaks: NDArray[np.bool_]
     duplicates: NDArray[np.bool_]
     contradictions: int
-    limits: Limits | None
+    not_searched: tuple[str, ...]
     kept: NDArray[np.bool_]
 
 
-def _keys(rows: NDArray[Any], dtype: DTypeLike) -> Sequence[bytes]:
-    values = rows.reshape(len(rows), -1).astype(dtype)
-    if values.dtype.kind == "f":
-        # Equal values need equal bytes: zeros have two signs, NaNs have many payloads.
-        values[values == 0] = 0.0
-        values[np.isnan(values)] = np.nan
-    return [row.tobytes() for row in values]
-
-
-def _repeated(inputs: Sequence[bytes], labels: Sequence[bytes]) -> tuple[NDArray[np.bool_], int]:
-    """Which rows repeat an earlier one with its label; how many have another label than it."""
-    first: dict[bytes, bytes] = {}
-    known: set[tuple[bytes, bytes]] = set()
-    repeats = np.zeros(len(inputs), dtype=np.bool_)
-    contradictions = 0
-    for number, pair in enumerate(zip(inputs, labels, strict=True)):
-        repeats[number] = pair in known
-        contradictions += first.setdefault(*pair) != pair[1]
-        known.add(pair)
-    return repeats, contradictions
-
-
-def _limits(rows: NDArray[Any], k: float, *, whole: bool) -> Limits:
-    # Missing values are left out: if they were filled, the range would be too small.
-    low, high = np.nanpercentile(rows.astype(np.float64), _QUARTILES, axis=0)
-    reach = np.where(high > low, k * (high - low), np.inf)
-    low, high = low - reach, high + reach
-    return (np.floor(low), np.ceil(high)) if whole else (low, high)
-
-
-def _beyond(rows: NDArray[Any], limits: Limits | None) -> NDArray[np.bool_]:
-    if limits is None:
-        return np.zeros(rows.shape, dtype=np.bool_)
-    beyond: NDArray[np.bool_] = (rows < limits[0]) | (rows > limits[1])
-    return beyond
-
-
-def _clipped(rows: NDArray[Any], limits: Limits | None) -> NDArray[Any]:
-    if limits is None:
-        return rows
-    clipped = rows.copy()
-    # Value by value: a limit that no value reaches need not fit the type of the rows.
-    for beyond, limit in ((rows < limits[0], limits[0]), (rows > limits[1], limits[1])):
-        clipped[beyond] = np.broadcast_to(limit, rows.shape)[beyond].astype(rows.dtype)
-    return clipped
+def _replaced(rows: Rows, new: dict[str, NDArray[Any]]) -> Rows:
+    return with_leaves(rows, (new.get(path, leaf) for path, leaf in leaves(as_tree(rows))))
 
 
 def _filled(rows: NDArray[Any], filling: NDArray[np.float64]) -> NDArray[Any]:
     # Rows of integers have nothing missing, and keep their type.
     missing = np.isnan(rows)
     return np.where(missing, filling.astype(rows.dtype), rows) if missing.any() else rows
-
-
-def _count(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> CleaningFinding:
-    return CleaningFinding(
-        values=int(train.sum() + test.sum()),
-        train_rows=int(train.any(axis=1).sum()),
-        test_rows=int(test.any(axis=1).sum()),
-    )
-
-
-def _refuse(bad: NDArray[np.bool_], what: str, problem: str, hint: str) -> None:
-    __tracebackhide__ = True
-    rows = np.flatnonzero(bad.any(axis=1))
-    if len(rows):
-        first = int(rows[0])
-        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
-        raise DataError(
-            f"{what}: row {first}, feature {int(np.argmax(bad[first]))} {problem}{more}\n  {hint}"
-        )
-
-
-def _refuse_empty(rows: NDArray[Any]) -> None:
-    __tracebackhide__ = True
-    empty = np.flatnonzero(np.isnan(rows).all(axis=0))
-    if len(rows) and len(empty):
-        raise DataError(
-            f"training inputs: feature {int(empty[0])} has no value in any row that is left\n"
-            "  leave the feature out, or drop fewer rows"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +268,15 @@ class CleaningFinding:
         )
 
 
+def _count(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> CleaningFinding:
+    """What was found, from which values it is: shape `(rows, features)` each."""
+    return CleaningFinding(
+        values=int(train.sum() + test.sum()),
+        train_rows=int(train.any(axis=1).sum()),
+        test_rows=int(test.any(axis=1).sum()),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class CleaningReport:
     """How many rows and values the rules of a cleaning apply to.
@@ -302,6 +291,7 @@ class CleaningReport:
             removes them, since it is not known which label is right.
         outliers: values beyond the limits, if there is a rule.
         without_range: features without limits.
+        not_searched: paths of numbers in which no outliers are looked for, if there is a rule.
         missing: values that are not a number.
         left: training rows afterwards.
     """
@@ -314,6 +304,7 @@ class CleaningReport:
     contradictions: int
     outliers: CleaningFinding
     without_range: int
+    not_searched: tuple[str, ...]
     missing: CleaningFinding
     left: int
 
@@ -337,6 +328,8 @@ class CleaningReport:
             if self.without_range:
                 features = _counted(self.without_range, "feature")
                 lines.append(f"  {features} without a range left alone")
+            if self.not_searched:
+                lines.append(f"  not looked for in {', '.join(self.not_searched)}: see leaves=")
         lines.append(f"missing: {self.missing}")
         if self.missing.values:
             lines.append(f"  {_MISSING[self.rules.missing]}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from pytest_dlperf.data.content import content_hash, distinct_rows
-from pytest_dlperf.data.rows import as_rows, check_finite, read_rows, row_shapes
+from pytest_dlperf.data.rows import check_finite, read_rows, row_shapes
 from pytest_dlperf.data.streams import is_stream, read_stream
 from pytest_dlperf.errors import DataError
+from pytest_dlperf.trees import as_tree, described, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pytest_dlperf.trees import Rows
@@ -71,7 +74,7 @@ def read_data(value: object, on_rows: Callable[[int], None] = lambda _: None) ->
         )
     given, asked = parts
     _check_index(given, asked)
-    labels = None if asked is None else read_rows(asked, "labels")
+    labels = None if asked is None else read_rows(asked, "labels", _rows_of(given))
     inputs = read_rows(given, "inputs", None if labels is None else len(labels))
     if labels is not None:
         check_finite(labels, "labels")
@@ -79,6 +82,16 @@ def read_data(value: object, on_rows: Callable[[int], None] = lambda _: None) ->
             raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
     distinct = distinct_rows(inputs, labels) if labels is not None else None
     return Data(inputs, labels, content_hash(inputs, labels), distinct)
+
+
+def _rows_of(inputs: object) -> int | None:
+    """The number of rows of a user's inputs, if it is plain to see."""
+    if isinstance(inputs, Mapping):
+        inputs = next(iter(inputs.values()), None)
+    elif isinstance(inputs, tuple) and inputs:
+        inputs = inputs[0]
+    shape = getattr(inputs, "shape", ())
+    return int(shape[0]) if shape else None
 
 
 def _check_index(inputs: object, labels: object) -> None:
@@ -109,15 +122,17 @@ class Examples:
     Attributes:
         inputs: an array `(rows, ...)` of numbers or text, or a tree of such arrays; values may be
             missing (not a number).
-        labels: shape `(rows, ...)`.
+        labels: numbers; an array `(rows, ...)`, or a tree of such arrays for several outputs.
     """
 
     inputs: Rows
-    labels: NDArray[Any]
+    labels: Rows
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
-        labels = as_rows(self.labels, "Examples(labels)")
+        labels = read_rows(self.labels, "Examples(labels)", _rows_of(self.inputs), text=False)
+        if not all(isinstance(leaf, np.ndarray) for _, leaf in leaves(as_tree(labels))):
+            raise DataError("Examples(labels) are rows of many lengths; expected arrays")
         inputs = read_rows(self.inputs, "Examples(inputs)", len(labels))
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "inputs", inputs)
@@ -139,6 +154,16 @@ class Split:
         train, test = row_shapes(self.train.inputs), row_shapes(self.test.inputs)
         if train != test:
             raise DataError(f"Split: training rows of shape {train}, but test rows of {test}")
+        for part in ("inputs", "labels"):
+            kinds = [_kinds(getattr(examples, part)) for examples in (self.train, self.test)]
+            if kinds[0] != kinds[1]:
+                words = [described(as_tree(getattr(x, part))) for x in (self.train, self.test)]
+                raise DataError(f"Split: training {part} are {words[0]}; test {part} {words[1]}")
+
+
+def _kinds(rows: Rows) -> dict[str, bool]:
+    """Whether each leaf is text, by its path."""
+    return {path: np.dtype(leaf.dtype).hasobject for path, leaf in leaves(as_tree(rows))}
 
 
 class Preparation(Protocol):

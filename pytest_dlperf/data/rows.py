@@ -22,7 +22,7 @@ _TEXT: Final = "US"
 _STRINGS: Final = "T"  # numpy's StringDType
 
 
-def read_rows(value: object, what: str, expected: int | None = None) -> Rows:
+def read_rows(value: object, what: str, expected: int | None = None, *, text: bool = True) -> Rows:
     """Read an array, or a dict, list or tuple of arrays with one length.
 
     A list of arrays is a tree if `expected` rows are those of its arrays, and one array if it has
@@ -32,13 +32,14 @@ def read_rows(value: object, what: str, expected: int | None = None) -> Rows:
         value: as the user gave it.
         what: in words, for messages.
         expected: number of rows, where other data says so.
+        text: whether it may be text, as well as numbers.
 
     Raises:
         DataError: if it is neither, or both.
     """
     if isinstance(value, RowTree):
         return value
-    tree: Tree = _tree(value, what, expected)
+    tree: Tree = _tree(value, what, expected, text=text)
     if isinstance(tree, np.ndarray):
         return tree
     lengths = {path: len(leaf) for path, leaf in leaves(tree)}
@@ -48,12 +49,12 @@ def read_rows(value: object, what: str, expected: int | None = None) -> Rows:
     return RowTree(tree, next(iter(lengths.values())))
 
 
-def _tree(value: object, what: str, expected: int | None) -> Any:  # noqa: ANN401 - a tree
+def _tree(value: object, what: str, expected: int | None, *, text: bool) -> Any:  # noqa: ANN401
     if _is_frame(value):
         value = _columns(value, what)
     if isinstance(value, Mapping):
         _check_names(value, what)
-        return _named({str(name): part for name, part in value.items()}, what, expected)
+        return _named({str(name): part for name, part in value.items()}, what, expected, text=text)
     if isinstance(value, Ragged):
         if value.mask is not None:
             raise DataError(
@@ -62,21 +63,23 @@ def _tree(value: object, what: str, expected: int | None) -> Any:  # noqa: ANN40
             )
         return padded_rows(value, what)
     if isinstance(value, tuple) and _has_arrays(value):
-        parts = [_tree(part, f"{what}.{n}", expected) for n, part in enumerate(value)]
+        parts = [_tree(part, f"{what}.{n}", expected, text=text) for n, part in enumerate(value)]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if isinstance(value, list) and _has_arrays(value) and _is_tree(value, what, expected):
-        return [_tree(part, f"{what}.{n}", expected) for n, part in enumerate(value)]
-    return as_rows(value, what, text=True)
+        return [_tree(part, f"{what}.{n}", expected, text=text) for n, part in enumerate(value)]
+    return as_rows(value, what, text=text)
 
 
-def _named(parts: dict[str, object], what: str, expected: int | None) -> dict[str, Any]:
+def _named(
+    parts: dict[str, object], what: str, expected: int | None, *, text: bool
+) -> dict[str, Any]:
     """The parts of a dict, and the masks of those that have one."""
     if not parts:
         raise DataError(f"{what}: an empty dict has no rows")
     tree: dict[str, Any] = {}
     for name, part in parts.items():
         if not isinstance(part, Ragged) or part.mask is None:
-            tree[name] = _tree(part, f"{what}.{name}", expected)
+            tree[name] = _tree(part, f"{what}.{name}", expected, text=text)
             continue
         if part.mask in parts or part.mask in tree:
             raise DataError(
@@ -179,12 +182,12 @@ def _texts(array: NDArray[Any], what: str) -> NDArray[Any]:
     )
 
 
-def one_array(rows: Rows, what: str) -> NDArray[Any]:
-    """Inputs that are one array; a DataError that names `what` needs them, if they are a tree."""
+def one_array(rows: Rows, what: str, part: str = "inputs") -> NDArray[Any]:
+    """Rows of a part that are one array; a DataError that names `what` if they are a tree."""
     __tracebackhide__ = True
     if isinstance(rows, RowTree):
         raise DataError(
-            f"{what} takes one array of inputs, not a tree ({described(rows.tree)})\n"
+            f"{what} takes one array of {part}, not a tree ({described(rows.tree)})\n"
             "  do it to the arrays before they are put together"
         )
     return rows

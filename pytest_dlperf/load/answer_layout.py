@@ -114,8 +114,8 @@ class AnswerLayout:
         return parts
 
     def whole(self, parts: Sequence[Leaf]) -> Any:  # noqa: ANN401 - a tree
-        """The answer as the target lays it out; a single array as it is."""
-        if len(parts) == 1:
+        """The answer as the target lays it out."""
+        if self.tree == 0:
             return parts[0]
         return mapped(lambda number: parts[int(number)], self.tree)
 

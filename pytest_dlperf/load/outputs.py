@@ -11,15 +11,14 @@ import numpy as np
 from pytest_dlperf.trees import leaves, mapped
 
 _SHOWN: Final = 4  # outputs by name, or lengths of rows
-_OWN_REFERENCES: Final = 2  # of the list that holds an array, and of `getrefcount`
+_OWN_REFERENCES: Final = 2  # of the list or dict that holds an array, and of `getrefcount`
 
 
 def read_outputs(outputs: object) -> object:
     """The outputs as a complete numpy array, or a tree of such arrays.
 
-    A mapping of one value is that value. Lists and tuples are trees if all of their items have
-    rows, else they are rows themselves. A ragged tensor of TensorFlow is a list of rows. What numpy
-    cannot convert is returned as it is.
+    Lists and tuples are trees if all of their items have rows, else they are rows themselves. A
+    ragged tensor of TensorFlow is a list of rows. What numpy cannot convert is returned as it is.
 
     JAX arrays, tensors on a GPU and futures are handles of a computation that may still run: only
     reading them waits for it.
@@ -34,8 +33,7 @@ def read_outputs(outputs: object) -> object:
     if isinstance(outputs, np.ndarray):
         return outputs
     if isinstance(outputs, Mapping):
-        read = {name: read_outputs(part) for name, part in outputs.items()}
-        return next(iter(read.values())) if len(read) == 1 else read
+        return {name: read_outputs(part) for name, part in outputs.items()}
     if isinstance(outputs, list | tuple) and outputs and all(map(_has_rows, outputs)):
         parts = [read_outputs(part) for part in outputs]
         return parts if isinstance(outputs, list) else tuple(parts)
@@ -75,16 +73,24 @@ def _has_rows(part: object) -> bool:
 
 
 def owned(held: list[object]) -> bool:
-    """Whether an answer is an array to which nothing else refers.
+    """Whether an answer is an array to which nothing else refers, or a dict of such arrays.
 
     A target that keeps its buffer holds a reference to it, or returned a view.
 
     Args:
         held: the answer as the only element; no other name of the caller's may refer to it.
     """
-    if not isinstance(held[0], np.ndarray):
+    if sys.getrefcount(held[0]) > _OWN_REFERENCES:
         return False
-    return held[0].base is None and sys.getrefcount(held[0]) <= _OWN_REFERENCES
+    if isinstance(held[0], np.ndarray):
+        return held[0].base is None
+    named = held[0]
+    return isinstance(named, dict) and all(
+        isinstance(named[name], np.ndarray)
+        and named[name].base is None
+        and sys.getrefcount(named[name]) <= _OWN_REFERENCES
+        for name in named
+    )
 
 
 def owned_copy(outputs: Any) -> Any:  # noqa: ANN401 - a tree

@@ -20,7 +20,8 @@ from pytest_dlperf.load.outputs import owned, owned_copy, size_of_outputs
 from pytest_dlperf.load.positions import RowPositions, cut, joined
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.summary import Score
-from pytest_dlperf.measure.row_check import Exhibit, WrongAnswers
+from pytest_dlperf.measure.mixing_evidence import Exhibit
+from pytest_dlperf.measure.row_check import WrongAnswers
 from pytest_dlperf.measure.scored_rows import finite_scores, length_words
 from pytest_dlperf.measure.scorer import labels_by_position, labels_to_score, lengths_of
 from pytest_dlperf.results.measurement import ErrorCount

@@ -1,19 +1,14 @@
-"""The check of rows: whether wrong answers are those of other rows, and else what they depend on.
-
-Rows are sent in a random order that the target does not know. So if an answer that is not its own
-row's happens to be another row's, that row is one of those sent beside it with a known chance: the
-share of rows that were. Wrong answers are called mixed up if they are those of rows sent beside
-them so often that under that chance it would happen in one of a million runs at most.
-"""
+"""The check of rows: whether wrong answers are other rows', and else what they depend on."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.measure.mixing_evidence import ERROR, Exhibit, mean_ratio, mixed_up
+from pytest_dlperf.measure.mixing_trials import tried_mixing
 from pytest_dlperf.measure.reference_answers import same_answers
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.trees import mapped
@@ -28,16 +23,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.trees import Tree
 
 
-_ERROR: Final = 1e-6
-"""Chance of a false accusation."""
 _EXHIBITS: Final = 64
 _EXHIBITS_A_BATCH: Final = 8
-_CLOSENESS: Final = (1.0, 0.1, 0.01, 0.001)  # of an answer and a row's own, in tolerances
-_SHARES: Final = (0.98, 0.9, 0.5, 0.2)  # of the wrong answers that are those of rows beside them
-_MOST_BESIDE: Final = 0.5  # with more of the rows beside, order tells little
-_MOVED_ROWS: Final = 64
-_ELEMENTS: Final = 64
-_SEED: Final = 0
 _AGAIN_ROWS: Final = 32
 _AGAIN_SECONDS: Final = 0.5
 _AGAIN_CALLS: Final = 4000
@@ -47,23 +34,6 @@ _RIGHT, _REPEATED, _OTHER = "right", "repeated", "other"  # answers of a batch s
 
 MIXED_UP: Final = "rows mixed up"
 CHANGED: Final = "answer changed"
-
-
-@dataclass(frozen=True, slots=True)
-class Exhibit:
-    """A wrong answer.
-
-    Attributes:
-        start: first request of its batch.
-        stop: the request after the last.
-        row: its row, by position in the order of sending.
-        answer: the elements that are compared.
-    """
-
-    start: int
-    stop: int
-    row: int
-    answer: NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -94,123 +64,6 @@ class Finding:
 
     error: ErrorCount | None = None
     note: str = ""
-
-
-def mixed_up(
-    exhibits: list[Exhibit], reference: ReferenceAnswers, rows: int, reach: int
-) -> tuple[float, tuple[int, int] | None]:
-    """The evidence that wrong answers are those of rows sent beside theirs.
-
-    An e-value: its chance of reaching `x` is at most `1 / x` if they are not. It is the mean of
-    likelihood ratios for several closenesses, ranges of "beside", and shares of such answers.
-
-    Args:
-        exhibits: wrong answers of different rows.
-        reference: the rows' own answers.
-        rows: how many rows there are.
-        reach: how many requests may be in flight at a time.
-
-    Returns:
-        The evidence, and a pair of a row and the row whose answer it got.
-    """
-    known = np.flatnonzero(reference.known)
-    answers, tolerance = reference.answers[known], reference.tolerance[known]
-    away = np.stack([_away(x.answer, answers, tolerance, np.equal(known, x.row)) for x in exhibits])
-    own = np.stack([np.equal(known, x.row) for x in exhibits])
-    by_moving: NDArray[np.float64] | None = None
-    ratios: list[float] = []
-    strongest, pair = 0.0, None
-    for ahead, behind in ((0, 0), (2 * reach, reach)):
-        beside = np.stack([_beside(x, known, rows, ahead, behind) for x in exhibits]) & ~own
-        share_beside = beside.sum(axis=1) / max(1, len(known) - 1)
-        many = share_beside > _MOST_BESIDE
-        if many.any() and by_moving is None:
-            by_moving = _chances_by_moving(exhibits, reference)
-        for number, closeness in enumerate(_CLOSENESS):
-            owners = (away <= closeness) & ~own
-            chance = 1 - (1 - share_beside) ** owners.sum(axis=1)
-            if by_moving is not None:
-                chance[many] = by_moving[number]
-            hit = (owners & beside).any(axis=1)
-            used = _disjoint(owners)
-            new = [_ratio(hit[used], chance[used], share) for share in _SHARES]
-            ratios += new
-            if max(new) > strongest and hit[used].any():
-                at = int(used[np.argmax(hit[used])])
-                owner = int(known[np.argmax(owners[at] & beside[at])])
-                strongest, pair = max(new), (exhibits[at].row, owner)
-    return sum(ratios) / len(ratios), pair
-
-
-def _disjoint(owners: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Rows of `owners` that share no column: whether one is a hit says nothing of the others."""
-    seen = np.zeros(owners.shape[1], np.bool_)
-    chosen = []
-    for number, some in enumerate(owners):
-        if not (some & seen).any():
-            chosen.append(number)
-            seen |= some
-    return np.array(chosen, np.intp)
-
-
-def _beside(
-    exhibit: Exhibit, known: NDArray[np.intp], rows: int, ahead: int, behind: int
-) -> NDArray[np.bool_]:
-    first, length = exhibit.start - ahead, exhibit.stop - exhibit.start + ahead + behind
-    return np.asarray((known - first) % rows < length)
-
-
-def _ratio(hit: NDArray[np.bool_], chance: NDArray[np.float64], share: float) -> float:
-    """The likelihood ratio of `share` against the chance of each hit."""
-    chance = np.clip(chance, 1e-9, 1.0)
-    useful = chance < share
-    logs = np.where(hit, np.log(share / chance), np.log((1 - share) / np.maximum(1 - chance, 1e-9)))
-    return math.exp(min(700.0, float(logs[useful].sum())))
-
-
-def _away(
-    answer: NDArray[np.float64],
-    answers: NDArray[np.float64],
-    tolerance: NDArray[np.float64],
-    own: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """How far an answer is from each row's, in the smaller of the row's and its own tolerance."""
-    allowed = np.minimum(tolerance, tolerance[own]) if own.any() else tolerance
-    # Infinite behind the end of a row: only elements that both have can be compared.
-    if np.isinf(tolerance).any():
-        both = np.isfinite(tolerance) & (np.isfinite(tolerance[own]).all(axis=0))
-        allowed = np.where(both, allowed, np.inf)
-    far: NDArray[np.float64] = (np.abs(answers - answer) / allowed).max(axis=1)
-    far[np.isinf(allowed).all(axis=1)] = np.inf
-    return far
-
-
-def _chances_by_moving(exhibits: list[Exhibit], reference: ReferenceAnswers) -> NDArray[np.float64]:
-    """The chance that an answer is close to a row's, whatever moved it, for each closeness.
-
-    It is the share of other rows that come close to a row when moved as far: whole numbers and
-    other regular answers do so often, and so do all answers that are moved a little.
-    """
-    random = np.random.default_rng(_SEED)
-    known = np.flatnonzero(reference.known)
-    width = reference.answers.shape[1]
-    # Fewer elements come close more often, so the chance is too large rather than too small.
-    some = random.choice(width, min(width, _ELEMENTS), replace=False)
-    answers, tolerance = reference.answers[known][:, some], reference.tolerance[known][:, some]
-    hits, tried = np.zeros(len(_CLOSENESS)), 0
-    for exhibit in exhibits:
-        others = np.flatnonzero(known != exhibit.row)
-        others = random.permutation(others)[:_MOVED_ROWS]
-        moved = exhibit.answer[some] - reference.answers[exhibit.row, some]
-        nearest = np.empty(len(others))
-        for place, other in enumerate(others):
-            far = _away(answers[other] + moved, answers, tolerance, np.arange(len(known)) == other)
-            far[other] = np.inf
-            nearest[place] = far.min()
-        hits += (nearest <= np.array(_CLOSENESS)[:, np.newaxis]).sum(axis=1)
-        tried += len(others)
-    chances: NDArray[np.float64] = (hits + 1) / (tried + 1)
-    return chances
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +97,11 @@ class RowCheck:
                 "again after the load are answered differently; rows are not checked for mix-ups"
             )
         evidence, pair = mixed_up(exhibits, self.reference, len(self.order), self.reach)
-        if evidence >= 1 / _ERROR and pair is not None:
+        if evidence < 1 / ERROR:
+            # Under a slow target few rows are known, and few wrong answers are theirs.
+            sizes = [x.stop - x.start for x in exhibits]
+            evidence, pair = tried_mixing(self.single, self.reference, sizes, self.clock)
+        if evidence >= 1 / ERROR and pair is not None:
             got = f"row {self.order[pair[0]]} got the answer of row {self.order[pair[1]]}"
             return Finding(ErrorCount(MIXED_UP, wrong.count, got))
         row = int(self.order[exhibits[0].row])
@@ -259,7 +116,7 @@ class RowCheck:
                 "when the same batch is sent after the load"
             )
         calls = self._calls_alike(exhibits)
-        if calls is None or (1 - wrong.share) ** calls > _ERROR:
+        if calls is None or (1 - wrong.share) ** calls > ERROR:
             return Finding(
                 note=f"{differ} (row {row} for one), for a reason that rows asked again do not "
                 "show: random answers, or calls that disturb each other"
@@ -332,5 +189,4 @@ class RowCheck:
         of_rows = tolerance[[x.row for x in exhibits]]
         hit = same_answers(others, np.broadcast_to(answer, others.shape), of_rows)
         chance = np.full(len(exhibits), 1 / (1 + int(self.reference.known.sum())))
-        ratios = [_ratio(hit, chance, share) for share in _SHARES]
-        return sum(ratios) / len(ratios) >= 1 / _ERROR
+        return mean_ratio(hit, chance) >= 1 / ERROR

@@ -100,9 +100,14 @@ def scoring_of_load(
     chosen = labels_to_score(labels, layout)
     if chosen is not None:
         return layout, scorer_of(layout.to_score(parts), chosen, plan)
-    if _asks_users_only(plan):
-        return layout, None
-    raise _unscored(labels, layout)
+    refuse_unscored(labels, layout, plan)
+    return layout, None
+
+
+def refuse_unscored(labels: Rows, layout: AnswerLayout, plan: Plan) -> None:
+    """Raise UsageError unless labels that fit no output are for users' metrics only."""
+    if not _asks_users_only(plan):
+        raise _unscored(labels, layout)
 
 
 def _by_position(
@@ -242,6 +247,12 @@ def _unscored(labels: Rows, layout: AnswerLayout) -> UsageError:
             "labels=None only speed is measured",
         )
     names = ", ".join(path for path, _ in leaves(as_tree(labels)))
+    if layout.compute is not None:
+        return UsageError(
+            f"output= is a function, and the labels are a tree ({names}): none of them is named as "
+            "belonging to what it returns",
+            f"give the one array of labels for what it returns, or name an output ({outputs})",
+        )
     return UsageError(
         f"there are labels for {names}, but the answers to score are {outputs}",
         "give one array of labels, or labels whose names are those of the outputs",

@@ -182,6 +182,7 @@ class Dlperf:
         recipe: Recipe | None = None,
         seeds: int = 1,
         devices: object = None,
+        output: Output | None = None,
         name: str = "",
     ) -> Measurement:
         """Train a model, judge the test's budgets, and return the measurement.
@@ -193,13 +194,16 @@ class Dlperf:
             build: returns a Keras model that is compiled at least with its loss; called once for
                 each seed, with that seed set.
             data: rows to learn from, `(inputs, labels)` or an object with `.inputs` and `.labels`;
-                or an object whose `.train` and `.test` are each one of these.
+                or an object whose `.train` and `.test` are each one of these. Labels of several
+                outputs are a dict, list or tuple, as Keras' `fit` takes it.
             test: rows whose answers are scored; by default those that it learns from.
             recipe: how it is trained; what it leaves out is as `build` has it.
             seeds: number of trainings, from the seeds 0, 1, ...; three or more show whether
                 accuracy was lost since a baseline that was trained from the same ones.
             devices: `"cpu:0,cpu:1"`, `"gpu"` or `"all"`, or several names: they share each batch.
                 A note compares them with the first of them alone.
+            output: which of several outputs is scored, by its path or name, or a function of all of
+                them; wins over the marker's.
             name: tells several measurements of one test apart.
 
         Raises:
@@ -211,7 +215,9 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
-        plan = self._plan.limited_to(TRAIN_METRICS | {"errors"}, "dlperf.train(...)", _BY_LOAD)
+        plan = self._plan.override(from_call(output=output)).limited_to(
+            TRAIN_METRICS | {"errors"}, "dlperf.train(...)", _BY_LOAD
+        )
         self._measurements.check(name)
         job = training_job(build, data, test, recipe, seeds, placed_by(devices, plan))
         if plan.quick:

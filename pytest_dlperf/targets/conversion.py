@@ -17,6 +17,7 @@ from pytest_dlperf.errors import TargetError, UsageError, in_a_line
 from pytest_dlperf.targets import jax_functions, keras, torch_modules
 from pytest_dlperf.targets.copies import placed_anew
 from pytest_dlperf.targets.keras_backend import is_keras_model
+from pytest_dlperf.targets.keras_inputs import is_function
 from pytest_dlperf.targets.keras_models import Layer, copied, inner_layers, quiet
 from pytest_dlperf.targets.litert import LiteRTTarget, litert_target
 from pytest_dlperf.targets.onnx import OnnxTarget, onnx_target, quantised
@@ -158,7 +159,7 @@ def size_of(target: object) -> int:
     __tracebackhide__ = True
     if is_keras_model(target):
         return _bytes(target.weights)  # type: ignore[attr-defined]  # a Keras model
-    if keras.is_function(target) and hasattr(target, "variables"):
+    if is_function(target) and hasattr(target, "variables"):
         return _bytes(target.variables)
     if isinstance(target, LiteRTTarget | OnnxTarget | XlaTarget):
         return target.size
@@ -203,7 +204,7 @@ def _check(model: object, runtime: str, quantisation: Quantisation | None) -> No
         known = ", ".join((*get_args(Runtime), *get_args(Framework)))
         raise UsageError(f"runtime {runtime!r:.80}", f"one of {known}")
     converts = runtime in CONVERTED
-    if not is_keras_model(model) and (converts or not keras.is_function(model)):
+    if not is_keras_model(model) and (converts or not is_function(model)):
         wanted = "a Keras model" if converts else "a Keras model or a tf.function"
         raise UsageError(f"the runtime {runtime} needs {wanted}, not {model!r:.80}")
     if not isinstance(quantisation, Quantisation | None):

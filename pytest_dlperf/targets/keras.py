@@ -5,19 +5,24 @@ TensorFlow and Keras are imported inside functions only.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from fnmatch import fnmatch
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.targets import local_devices
-from pytest_dlperf.targets.arguments import parameters_of, taking_batches
+from pytest_dlperf.targets.arguments import taking_batches
 from pytest_dlperf.targets.compiled import CompiledTarget, batched
 from pytest_dlperf.targets.keras_backend import fixed_batch_size, is_keras_model
+from pytest_dlperf.targets.keras_inputs import (
+    SERVING,
+    is_function,
+    is_saved_model,
+    parameters_of_function,
+)
 from pytest_dlperf.trees import as_tree, mapped
 
 if TYPE_CHECKING:
@@ -31,10 +36,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.targets.padding import Infer
     from pytest_dlperf.trees import Rows, Tree
-
-
-_SERVING: Final = "serving_default"
-"""The name of the signature for serving."""
 
 
 class Model(Protocol):
@@ -71,13 +72,6 @@ def recognises(target: object) -> bool:
     return is_keras_model(target) or is_function(target) or is_saved_model(target)
 
 
-def is_saved_model(target: object) -> bool:
-    """Whether this is what `tf.saved_model.load` returned, with the signature for serving."""
-    module = sys.modules.get("tensorflow")
-    signatures = getattr(target, "signatures", None) if module is not None else None
-    return isinstance(signatures, Mapping) and _SERVING in signatures
-
-
 def load_saved_model(path: Path) -> object:
     """Load the folder of a SavedModel."""
     import tensorflow as tf
@@ -86,27 +80,16 @@ def load_saved_model(path: Path) -> object:
     return loaded
 
 
-def is_function(target: object) -> bool:
-    """Whether this is a `tf.function` or a concrete function; never imports TensorFlow."""
-    module = sys.modules.get("tensorflow")
-    if module is None:
-        return False
-    kinds = module.types.experimental
-    return isinstance(target, (kinds.PolymorphicFunction, kinds.ConcreteFunction))
-
-
 def name_of(target: object) -> str:
     """A model or function in words, for messages."""
     if is_saved_model(target):
         return "SavedModel"
-    kind = "Keras model" if is_keras_model(target) else "tf.function"
-    return f"{kind} {getattr(target, 'name', None) or getattr(target, '__name__', '')}".strip()
-
-
-def precision() -> str:
-    """Keras' default precision (dtype policy); never imports Keras to ask."""
-    module = sys.modules.get("keras")
-    return str(module.config.dtype_policy().name) if module is not None else "float32"
+    name = getattr(target, "name", None) or getattr(target, "__name__", "")
+    # The name of a concrete function is bytes.
+    name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    if "signature_wrapper" in name:
+        return "signature of a SavedModel"
+    return f"{'Keras model' if is_keras_model(target) else 'tf.function'} {name}".strip()
 
 
 def devices_here() -> tuple[str, ...]:
@@ -118,7 +101,7 @@ def batch_size(target: Any) -> int | None:  # noqa: ANN401 - a model or a functi
     """The only batch size that a model or a concrete function takes; None if it takes any."""
     if is_keras_model(target):
         return fixed_batch_size(target)
-    target = target.signatures[_SERVING] if is_saved_model(target) else target
+    target = target.signatures[SERVING] if is_saved_model(target) else target
     if not hasattr(target, "structured_input_signature"):
         return None
     import tensorflow as tf
@@ -219,7 +202,7 @@ def _with_own_weights(
 def trace(target: Any, sample: Rows) -> Concrete:  # noqa: ANN401 - a model or a function
     """The concrete function of a Keras model or a `tf.function`, with a free batch axis."""
     function = partial(target, training=False) if is_keras_model(target) else target
-    function = target.signatures[_SERVING] if is_saved_model(target) else function
+    function = target.signatures[SERVING] if is_saved_model(target) else function
     return _traced(function, sample, batch_size(target))
 
 
@@ -254,44 +237,35 @@ def _traced(
 ) -> Concrete:
     import tensorflow as tf
 
-    function = taking_batches(function, _parameters(function), as_tree(sample))
+    function = taking_batches(function, parameters_of_function(function), as_tree(sample))
     if not is_function(function):
         plain = function
         # As in Keras' own functions: AutoGraph would rewrite the Python of the user's layers.
         function = tf.function(lambda batch: readable(plain(batch)), autograph=False)
     # One concrete function for all batch sizes: a `tf.function` is traced anew for each shape, and
     # looks up the trace in each call.
-    if not isinstance(function, tf.types.experimental.ConcreteFunction):
-        function = function.get_concrete_function(_signature(sample, rows))
-    concrete: Concrete = function
+    given = isinstance(function, tf.types.experimental.ConcreteFunction)
+    concrete: Concrete = (
+        function if given else function.get_concrete_function(_signature(sample, rows))
+    )
     outputs = concrete.structured_outputs
-    if isinstance(outputs, (tf.Tensor, tf.TensorSpec)) or len(tf.nest.flatten(outputs)) != 1:
+    plain = (tf.Tensor, tf.TensorSpec) if given else (tf.Tensor, tf.TensorSpec, Mapping)
+    if isinstance(outputs, plain) or len(tf.nest.flatten(outputs)) != 1:
         return concrete
-    # Such as the signature of a SavedModel, whose only output has a name.
+    # Such as the signature of a SavedModel: calls of one input and output are quicker traced anew.
     only = tf.function(lambda batch: readable(concrete(batch)), autograph=False)
     return _traced(only, sample, rows)
-
-
-def _parameters(function: Any) -> list[str]:  # noqa: ANN401 - a function
-    """The names of what a `tf.function` or concrete function takes."""
-    import tensorflow as tf
-
-    if isinstance(function, tf.types.experimental.ConcreteFunction):
-        return list(function.function_type.parameters)
-    if not is_function(function):
-        return []
-    return parameters_of(function.python_function)
 
 
 def readable(outputs: object) -> object:
     """Outputs of mixed precision as float32, since numpy has no bfloat16; others as they are.
 
-    A dict, list or tuple of one tensor is that tensor; ragged tensors are padded.
+    A list or tuple of one tensor is that tensor; ragged tensors are padded.
     """
     import tensorflow as tf
 
     leaves = tf.nest.flatten(outputs)
-    if len(leaves) == 1:
+    if len(leaves) == 1 and not isinstance(outputs, Mapping):
         (outputs,) = leaves
 
     def plain(tensor: object) -> object:

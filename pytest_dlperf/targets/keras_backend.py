@@ -1,4 +1,4 @@
-"""Which of its backends Keras runs on; never imports Keras."""
+"""Which backend and precision Keras has; never imports Keras."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ def keras_backend() -> str:
     """`tensorflow`, `jax` or `torch`; empty where Keras is not imported."""
     module = sys.modules.get("keras")
     return "" if module is None else str(module.config.backend())
+
+
+def precision() -> str:
+    """Keras' default precision (dtype policy)."""
+    module = sys.modules.get("keras")
+    return str(module.config.dtype_policy().name) if module is not None else "float32"
 
 
 def fixed_batch_size(model: object) -> int | None:

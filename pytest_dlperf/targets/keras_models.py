@@ -9,7 +9,6 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,15 +16,16 @@ import numpy as np
 from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 from pytest_dlperf.targets.keras_backend import keras_backend
-from pytest_dlperf.trees import as_tree, described, first_rows, mapped
+from pytest_dlperf.targets.keras_inputs import check_inputs
+from pytest_dlperf.trees import as_tree, described, first_rows, leaves, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.trees import Rows
+    from pytest_dlperf.trees import Rows, Tree
 
 
 Layer = Any  # Keras has no types
@@ -198,20 +198,21 @@ def compiled_alike(copy: Model, model: Model) -> Model:
     return copy
 
 
-def answers(model: Model, inputs: Rows) -> NDArray[Any]:
-    """The outputs of a model, shape `(rows, ...)`; raises as `answerer` does."""
+def answers(model: Model, inputs: Rows) -> Tree:
+    """The outputs of a model to all rows; raises as `answerer` does."""
     return answerer(model, first_rows(inputs, 1))(inputs)
 
 
-def answerer(model: Model, sample: Rows) -> Callable[[Rows], NDArray[Any]]:
+def answerer(model: Model, sample: Rows) -> Callable[[Rows], Tree]:
     """A function from inputs to outputs, traced once, that uses the model's present weights.
 
     `sample` is at least one row like those to come.
 
     Raises:
-        UsageError: if the model has several outputs.
-        TargetError: if it does not take such rows.
+        UsageError: if it takes other inputs by name or number.
+        TargetError: if the model does not take such rows.
     """
+    check_inputs(name_of(model), model, as_tree(sample))
     if keras_backend() != "tensorflow":
         return lambda inputs: _answered(model, inputs)
     try:
@@ -223,19 +224,24 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], NDArray[Any]]:
             f"{name_of(model)} does not take rows of {described(as_tree(sample))}: "
             f"{clean_keras_message(error)}"
         ) from error
-    if isinstance(concrete.structured_outputs, Mapping | list | tuple):
-        raise _several_outputs(model, concrete.structured_outputs)
     infer = caller(concrete)
 
-    def infer_all(inputs: Rows) -> NDArray[Any]:
+    def infer_all(inputs: Rows) -> Tree:
         starts = range(0, len(inputs), _BATCH_ROWS)
-        parts = [np.asarray(infer(inputs[start : start + _BATCH_ROWS])) for start in starts]
-        return np.concatenate(parts)
+        return _joined([infer(inputs[start : start + _BATCH_ROWS]) for start in starts])
 
     return infer_all
 
 
-def _answered(model: Model, inputs: Rows) -> NDArray[Any]:
+def _joined(parts: list[Any]) -> Tree:
+    """The answers to consecutive rows as one."""
+    columns = zip(*((leaf for _, leaf in leaves(part)) for part in parts), strict=True)
+    whole = (np.concatenate(column) for column in columns)
+    joined: Tree = mapped(lambda _: next(whole), parts[0])
+    return joined
+
+
+def _answered(model: Model, inputs: Rows) -> Tree:
     """The outputs of a model on another backend, op by op."""
     import keras
 
@@ -250,17 +256,8 @@ def _answered(model: Model, inputs: Rows) -> NDArray[Any]:
                 f"{name_of(model)} does not take rows of {described(batch)}: "
                 f"{clean_keras_message(error)}"
             ) from error
-        if isinstance(outputs, Mapping | list | tuple):
-            raise _several_outputs(model, outputs)
-        parts.append(np.asarray(keras.ops.convert_to_numpy(outputs)))
-    return np.concatenate(parts)
-
-
-def _several_outputs(model: Model, outputs: object) -> UsageError:
-    return UsageError(
-        f"{name_of(model)} has several outputs: {outputs!r:.200}",
-        "train a model with one output, or train it in the test and measure the model",
-    )
+        parts.append(mapped(lambda leaf: np.asarray(keras.ops.convert_to_numpy(leaf)), outputs))
+    return _joined(parts)
 
 
 def clean_keras_message(error: Exception) -> str:

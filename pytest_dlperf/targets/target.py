@@ -18,10 +18,11 @@ from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.targets import keras
 from pytest_dlperf.targets.first_calls import first_calls, layout_of_target
 from pytest_dlperf.targets.grouping import grouped, length_groups
+from pytest_dlperf.targets.keras_inputs import check_inputs
 from pytest_dlperf.targets.kinds import kind_of_target
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
-from pytest_dlperf.trees import RowTree, described, mapped
+from pytest_dlperf.trees import RowTree, as_tree, described, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -205,6 +206,7 @@ def _resolve_compiled(
             f"{serving} needs a model or function of TensorFlow; {name} is none",
             "set the threads by the framework's own means before the test",
         )
+    check_inputs(name, target, as_tree(sample))
     try:
         if serving.intra_op_threads is not None:
             isolated, description = isolate(target, sample, plan, serving.intra_op_threads, clock)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._values import check_count, describe, device_names
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.rows import row_shapes
 from pytest_dlperf.errors import DataError, UsageError
+from pytest_dlperf.ragged import PaddedRows
 from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.training.keras.fit import batch_size
 from pytest_dlperf.training.recipe import Recipe
-from pytest_dlperf.trees import RowTree, described, first_rows
+from pytest_dlperf.trees import as_tree, first_rows, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.trees import Rows
 
 _QUICK_BATCHES: Final = 8
 _QUICK_ROWS: Final = 256
@@ -75,19 +75,32 @@ class TrainingJob:
 
 
 def _first_rows(data: Data, rows: int) -> Data:
-    return replace(data, inputs=first_rows(data.inputs, rows), labels=labels_of(data)[:rows])
+    rows = min(rows, len(data.inputs))
+    labels = first_rows(labels_of(data), rows)
+    return replace(data, inputs=first_rows(data.inputs, rows), labels=labels)
 
 
-def labels_of(data: Data) -> NDArray[Any]:
+def labels_of(data: Data) -> Rows:
     """The labels of rows; a DataError if they have none."""
     if data.labels is None:
         raise DataError("training needs labels: give (inputs, labels)")
-    if isinstance(data.labels, RowTree):
-        raise DataError(
-            f"training takes one array of labels, not a tree ({described(data.labels.tree)})\n"
-            "  train a model with one output, or train it in the test and measure the model"
-        )
     return data.labels
+
+
+def _check_labels(labels: Rows) -> None:
+    """Refuse labels of many lengths, whose losses Keras has no length for."""
+    for path, leaf in leaves(as_tree(labels)):
+        if isinstance(leaf, PaddedRows):
+            raise DataError(
+                f"labels{f' for {path}' if path else ''} are Ragged, and training learns from "
+                "arrays of one shape for each row\n  pad them to one length, and mask the padding "
+                "in the model's loss"
+            )
+
+
+def _outputs(labels: Rows) -> str:
+    """The outputs that there are labels for, in words."""
+    return ", ".join(path or "one output" for path, _ in leaves(as_tree(labels)))
 
 
 def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
@@ -116,12 +129,17 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
         test = data.test  # type: ignore[attr-defined]  # checked
     evaluated = as_data(test) if test is not None else None
     for part in filter(None, (train, evaluated)):
-        labels_of(part)
+        _check_labels(labels_of(part))
     if evaluated is not None:
         test_rows, train_rows = row_shapes(evaluated.inputs), row_shapes(train.inputs)
         if test_rows != train_rows:
             raise DataError(
                 f"test rows of shape {test_rows}, but it learns from rows of shape {train_rows}"
+            )
+        words = [_outputs(labels_of(part)) for part in (evaluated, train)]
+        if words[0] != words[1]:
+            raise DataError(
+                f"test rows have labels for {words[0]}, but it learns from labels for {words[1]}"
             )
     return TrainingJob(build, train, evaluated, recipe or Recipe(), int(seeds), devices)  # type: ignore[call-overload]  # checked
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +16,14 @@ from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.summary import Score, summarise_score
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, scores_of
-from pytest_dlperf.measure.scorer import measured_by_users, scorer_of
+from pytest_dlperf.measure.scorer import measured_by_users, refuse_unscored, scorer_of
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import ANSWER_METRICS
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes, summarise_gpus
 from pytest_dlperf.statistics.estimate import counted
-from pytest_dlperf.targets.keras_models import answers
+from pytest_dlperf.targets.keras_models import answers as outputs_of
+from pytest_dlperf.training.answers import check_labels, model_answers, unscored
 from pytest_dlperf.training.job import labels_of
 from pytest_dlperf.training.keras.distribution import gpu_peaks, peak_notes, sharing, under
 from pytest_dlperf.training.keras.fit import batch_size, built, fit, sized_name_of, weights_of
@@ -33,12 +34,11 @@ from pytest_dlperf.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.measure.yardstick import SpeedCheck
+    from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.job import TrainingJob
     from pytest_dlperf.training.summary import TrainingRun, TrainSummary
 
@@ -105,6 +105,7 @@ class _Trained:
         name: of the model, with its size.
         initial_hash: of the initial weights; empty if the first step made them.
         final_hash: of the final weights.
+        note: on outputs that are not scored; may be empty.
     """
 
     run: TrainingRun
@@ -112,6 +113,7 @@ class _Trained:
     name: str
     initial_hash: str
     final_hash: str
+    note: str
 
 
 def _measured(
@@ -131,7 +133,8 @@ def _measured(
     goals = dict.fromkeys(b.metric for b in plan.budgets if b.metric.goal is not None)
     summary = summarise_training([training.run for training in trained], goals)
     unfit = sorted(ANSWER_METRICS - set(summary.metrics))
-    summary.refused.update(dict.fromkeys(unfit, "the labels do not fit the answers so"))
+    why = "no output with labels is chosen" if trained[0].note else "the labels do not fit so"
+    summary.refused.update(dict.fromkeys(unfit, why))
     steps = job.seeds * job.recipe.epochs * _steps(job)
     telemetry = monitor.telemetry
     metrics = {
@@ -182,7 +185,7 @@ def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) 
         monitor.begins(f"seed {seed} of {job.seeds}" if job.seeds > 1 else "")
         if initial:
             # Labels that do not fit are reported before the training, not after it.
-            _score(answers(model, evaluated.inputs), evaluated, plan)
+            _score(model, evaluated, plan)
         run = fit(
             model,
             Examples(job.train.inputs, labels_of(job.train)),
@@ -191,30 +194,53 @@ def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) 
             monitor.clock,
             monitor.epoch_ended,
             seed,
+            plan.output,
         )
-        score = _score(answers(model, evaluated.inputs), evaluated, plan)
+        score, note = _score(model, evaluated, plan)
     return _Trained(
         run=replace(run, answers=MappingProxyType(summarise_score(score))),
         score=score,
         name=sized_name_of(model),
         initial_hash=content_hash(*initial) if initial else "",
         final_hash=content_hash(*weights_of(model)),
+        note=note,
     )
 
 
-def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
-    """Score the answers to all rows; a UsageError or DataError if no metric fits them."""
-    scorer = scorer_of(outputs, labels_of(data), plan)
-    nothing = np.zeros(len(outputs))
-    right, losses = scorer.score(outputs, labels_of(data)) if scorer else (nothing, nothing)
-    return Score(
-        answered=np.ones(len(outputs), dtype=np.int64),
+def _score(model: Model, data: Data, plan: Plan) -> tuple[Score, str]:
+    """The score of the answers to all rows, and a note if it leaves outputs out.
+
+    Raises:
+        UsageError, DataError: if no metric fits them.
+    """
+    labels = labels_of(data)
+    names = getattr(model, "output_names", None)
+    answers = model_answers(outputs_of(model, data.inputs), labels, plan.output, names)
+    check_labels(answers, labels)
+    scorer = None
+    if answers.labels is not None:
+        scorer = scorer_of(answers.scored, answers.labels, plan)
+    elif _asks_quality(plan):
+        refuse_unscored(labels, answers.layout, plan)
+    nothing = np.zeros(len(labels))
+    right, losses = nothing, nothing
+    if scorer is not None and answers.labels is not None:
+        right, losses = scorer.score(answers.scored, answers.labels)
+    score = Score(
+        answered=np.ones(len(labels), dtype=np.int64),
         right=right,
         loss=losses if scorer is not None and scorer.has_loss else None,
         classifies=scorer is not None and scorer.classifies,
-        by_user=user_scores(outputs, labels_of(data), measured_by_users(plan), len(outputs)),
+        by_user=user_scores(answers.for_users(), labels[:], measured_by_users(plan), len(labels)),
         distinct=data.distinct,
     )
+    return score, unscored(answers)
+
+
+def _asks_quality(plan: Plan) -> bool:
+    """Whether a budget needs the accuracy or the loss of one of the outputs."""
+    named = [budget.metric for budget in plan.judged]
+    return any(each.goal is not None or each.name in ANSWER_METRICS for each in named)
 
 
 def _steps(job: TrainingJob) -> int:
@@ -235,6 +261,7 @@ def _notes(job: TrainingJob, trained: list[_Trained], *, quick: bool) -> Iterato
         )
     if job.test is None:
         yield "accuracy and loss are those of the training rows: give test=(inputs, labels)"
+    yield trained[0].note
     initial = {training.initial_hash for training in trained}
     final = {training.final_hash for training in trained}
     if len(final) < len(trained):

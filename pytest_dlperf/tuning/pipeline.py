@@ -22,6 +22,7 @@ from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.training.compression import split_steps
 from pytest_dlperf.training.model_cache import cache_key
 from pytest_dlperf.training.summary import summarise_training
+from pytest_dlperf.trees import as_tree, leaves
 from pytest_dlperf.tuning.plan import TRAINING_METRICS
 
 if TYPE_CHECKING:
@@ -127,7 +128,9 @@ class Pipeline:
                 f"a preparation left {len(data.inputs)} of {len(raw.inputs)} test rows: setups can "
                 "be compared only on the same rows\n  let it change test rows, not drop them"
             )
-        same = np.array_equal(prepared.test.labels, raw.labels)
+        both = (dict(leaves(as_tree(part.labels))) for part in (prepared.test, raw))
+        new, old = both
+        same = new.keys() == old.keys() and all(np.array_equal(new[key], old[key]) for key in old)
         return replace(data, hash=self._hashes[1]) if same else data
 
     def _trained(self, setup: Setup, prepared: Split) -> tuple[Trained, bool]:

@@ -108,7 +108,8 @@ def closed(measurement: Measurement) -> Mapping[str, Estimate]:
 def in_words(error: Exception) -> str:
     """The message of an exception on one line; with its type, unless it is ours."""
     text = str(error) if isinstance(error, DlperfError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:_LONGEST]
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return "; ".join(filter(None, lines))[:_LONGEST]
 
 
 def _failure(measurement: Measurement) -> str:

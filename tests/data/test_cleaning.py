@@ -15,6 +15,8 @@ from sklearn.impute import SimpleImputer
 from pytest_dlperf.data.cleaning import Cleaning
 from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.errors import DataError, UsageError
+from pytest_dlperf.ragged import Ragged
+from pytest_dlperf.trees import as_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -287,6 +289,9 @@ def test_rows_that_no_rule_can_clean_are_refused(split: Split, rule: Cleaning, s
         (lambda: Cleaning(outliers=("cut", 1.5)), "one of clip, drop"),  # type: ignore[arg-type]
         (lambda: Cleaning(outliers=("clip", 0)), "interquartile ranges=0"),
         (lambda: Cleaning(duplicates=True), "Cleaning(duplicates)=True"),  # type: ignore[arg-type]
+        (lambda: Cleaning(leaves=("age",)), "without outliers="),
+        (lambda: Cleaning(outliers=("clip", 1), leaves=()), "expected paths of inputs"),
+        (lambda: Cleaning(outliers=("clip", 1), leaves=(1,)), "such as"),  # type: ignore[arg-type]
         (lambda: Cleaning(leaks="fail"), "Cleaning(leaks)='fail'"),  # type: ignore[arg-type]
     ],
 )
@@ -332,3 +337,141 @@ def test_the_report_says_what_each_rule_finds_and_does() -> None:
         "duplicates: none",
         "missing: none",
     ]
+
+
+def _trees() -> Split:
+    """Numbers, ids, text and rows of many lengths; row 3 repeats row 0, row 4 is an outlier."""
+    ages = np.array([30.0, 31.0, 32.0, 30.0, 900.0, NAN], np.float32)
+    ids = np.array([7, 8, 9, 7, 10, 9_000_000])
+    names = ["ann", "bob", "cid", "ann", "dan", "eve"]
+    clicks = [[1, 2], [3], [4], [1, 2], [5], [6, 7, 8]]
+    classes, sizes = np.array([0, 1, 0, 0, 1, 1]), np.arange(6.0)
+    sizes[3] = sizes[0]
+
+    def examples(rows: slice) -> Examples:
+        inputs = {
+            "age": ages[rows],
+            "user": {"id": ids[rows], "name": names[rows]},
+            "clicks": Ragged(clicks[rows], mask="mask"),
+        }
+        return Examples(inputs, {"kind": classes[rows], "size": sizes[rows]})
+
+    return Split(examples(slice(6)), examples(slice(3, 6)))
+
+
+def _tree(examples: Examples) -> Any:  # noqa: ANN401 - a tree
+    return as_tree(examples.inputs)
+
+
+def test_a_row_is_dropped_from_all_leaves_and_labels() -> None:
+    """Whichever leaf has the reason: a repeated row, a leak, an outlier, a missing value."""
+    split = _trees()
+    rules = (
+        (Cleaning("drop"), [0, 1, 2, 3, 4]),
+        (Cleaning("mean", duplicates="drop"), [0, 1, 2, 4, 5]),
+        (Cleaning("mean", leaks="drop"), [1, 2]),
+        (Cleaning("mean", ("drop", 1.5)), [0, 1, 2, 3, 5]),
+    )
+    for rule, kept in rules:
+        done = rule(split)
+
+        tree, raw = _tree(done.train), _tree(split.train)
+        assert tree["user"]["name"].tolist() == raw["user"]["name"][kept].tolist()
+        assert tree["user"]["id"].tolist() == raw["user"]["id"][kept].tolist()
+        assert tree["clicks"].ends.tolist() == raw["clicks"].ends[kept].tolist()
+        assert tree["mask"].ends.tolist() == raw["clicks"].ends[kept].tolist()
+        for name, labels in as_tree(done.train.labels).items():  # type: ignore[union-attr]
+            assert labels.tolist() == as_tree(split.train.labels)[name][kept].tolist()  # type: ignore[call-overload,index]
+        assert len(done.test.inputs) == 3
+        assert rule.report(split).left == len(kept)
+
+
+@pytest.mark.parametrize("leaf", ["age", "id", "name", "clicks", "label"])
+def test_rows_repeat_each_other_in_all_leaves_only(leaf: str) -> None:
+    """One leaf that differs, text and rows of many lengths too, makes another row."""
+    ages, ids, labels = np.ones(2), np.ones(2, int), np.zeros(2, int)
+    names, clicks = ["a", "a"], [[1, 2], [1, 2]]
+    if leaf == "age":
+        ages[1] = 2
+    elif leaf == "id":
+        ids[1] = 2
+    elif leaf == "name":
+        names[1] = "b"
+    elif leaf == "clicks":
+        clicks[1] = [1, 2, 0]  # what padding looks like
+    else:
+        labels[1] = 1
+    inputs = {"age": ages, "id": ids, "name": names, "clicks": Ragged(clicks)}
+    train = Examples(inputs, {"kind": labels})
+
+    report = Cleaning().report(Split(train, train))
+
+    assert report.duplicates == 0
+    assert report.contradictions == (leaf == "label")
+    assert report.leaks == 2
+
+
+def test_numeric_rules_are_for_numeric_leaves() -> None:
+    """Floats are clipped and filled, ids only if they are named; the report says where."""
+    split = _trees()
+    rule = Cleaning("median", ("clip", 1.5))
+
+    done = rule(split)
+
+    ages = _tree(done.train)["age"]
+    assert ages.dtype == np.float32
+    assert ages[:4].tolist() == [30, 31, 32, 30]
+    assert ages[4] == 32 + 1.5 * 2
+    assert ages[5] == np.median(ages[:5])
+    assert _tree(done.test)["age"].tolist() == ages[3:].tolist()
+    for part in ("train", "test"):
+        new, old = _tree(getattr(done, part)), _tree(getattr(split, part))
+        assert new["user"]["id"].tolist() == old["user"]["id"].tolist()
+        assert new["user"]["name"].tolist() == old["user"]["name"].tolist()
+        assert new["clicks"].values.tolist() == old["clicks"].values.tolist()
+    assert "  not looked for in user.id: see leaves=" in str(rule.report(split)).splitlines()
+
+    named = Cleaning("median", ("clip", 1.5), leaves=("user.id", "age"))
+    assert _tree(named(split).train)["user"]["id"].tolist() == [7, 8, 9, 7, 10, 14]
+    assert named.report(split).not_searched == ()
+    assert str(named).endswith("leaves=('user.id', 'age'))")
+
+
+def test_text_alone() -> None:
+    """There are rows to drop, and no numbers."""
+    train, test = Examples(["a", "b", "a"], [0, 1, 0]), Examples(["b"], [1])
+
+    done = Cleaning(duplicates="drop", leaks="drop")(Split(train, test))
+
+    assert as_tree(done.train.inputs).tolist() == ["a"]  # type: ignore[union-attr]
+
+
+def _of(**leaves: Any) -> Split:  # noqa: ANN401 - leaves of any kind
+    examples = Examples(leaves, np.arange(2))
+    return Split(examples, examples)
+
+
+@pytest.mark.parametrize(
+    ("split", "rule", "said"),
+    [
+        (_of(age=[1.0, NAN], id=[1, 2]), Cleaning(), "training inputs.age: row 1, feature 0 is mi"),
+        (_of(age=[1.0, np.inf]), Cleaning("mean"), "training inputs.age: row 1, feature 0 is infi"),
+        (_of(a=[1.0, 2.0], b=[NAN, NAN]), Cleaning("mean"), "inputs.b: feature 0 has no value"),
+        (
+            _of(s=Ragged([[1.0], [NAN]])),
+            Cleaning("mean"),
+            "inputs.s: row 1 has a value that is not",
+        ),
+        (_of(s=Ragged([[1.0], [NAN]])), Cleaning("mean"), "no rule fills rows of many lengths"),
+        (_of(s=Ragged([[1.0], [2.0]])), Cleaning(outliers=("clip", 1)), "s: rows of many lengths"),
+        (_of(id=[1, 2]), Cleaning(outliers=("clip", 1)), "whole numbers in a tree may be ids"),
+        (_of(id=[1, 2]), Cleaning(outliers=("clip", 1), leaves="age"), "no input is 'age'"),
+        (_of(x=["a", "b"]), Cleaning(outliers=("clip", 1), leaves="x"), "x is text"),
+    ],
+)
+def test_trees_that_no_rule_can_clean_are_refused(split: Split, rule: Cleaning, said: str) -> None:
+    """The leaf is named, and what to do."""
+    with pytest.raises(DataError) as refused:
+        rule(split)
+
+    assert said in str(refused.value)

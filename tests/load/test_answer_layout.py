@@ -42,10 +42,10 @@ def laid_out(answer: Any, output: Any = None) -> AnswerLayout:  # noqa: ANN401 -
         (scores, ("",)),
         (lambda rows: scores(rows).tolist(), ("",)),
         (lambda rows: list(scores(rows)), ("",)),
-        (lambda rows: {"scores": scores(rows)}, ("",)),
+        (lambda rows: {"scores": scores(rows)}, ("scores",)),
         (lambda rows: [scores(rows)], ("0",)),
         (lambda rows: {"scores": scores(rows), "size": scores(rows)[:, 0]}, ("scores", "size")),
-        (lambda rows: (scores(rows), {"a": [scores(rows)] * 2}), ("0", "1.0", "1.1")),
+        (lambda rows: (scores(rows), {"a": [scores(rows)] * 2}), ("0", "1.a.0", "1.a.1")),
         (lambda rows: {"boxes": boxes(rows), "scores": scores(rows)}, ("boxes", "scores")),
         (lambda rows: ["a"] * rows, ("",)),
         (boxes, ("",)),
@@ -83,6 +83,20 @@ def test_what_is_scored() -> None:
     by_function = laid_out(answer, lambda outputs: [len(box) for box in outputs["boxes"]])
     assert by_function.read(outputs, 2).tolist() == [1, 2]
     assert by_function.shape == ()
+
+
+def test_the_only_output_has_its_name() -> None:
+    """It is scored without being chosen; by its name, or by a function of the dict, as well."""
+
+    def answer(rows: int) -> dict[str, Any]:
+        return {"scores": scores(rows)}
+
+    for output in (None, "scores", lambda outputs: outputs["scores"]):
+        layout = laid_out(answer, output)
+        assert layout.is_chosen
+        assert layout.read(answer(2), 2).tolist() == scores(2).tolist()
+    with pytest.raises(UsageError, match="output='boxes': the target answers 'scores'"):
+        laid_out(answer, "boxes")
 
 
 def test_users_get_their_structure_back() -> None:

@@ -223,6 +223,21 @@ def test_only_an_answer_that_its_target_keeps_is_copied(size: int) -> None:
     assert stops == (2 if size > 1 << 16 else 0)
 
 
+def test_a_dict_that_its_target_forgets_is_not_copied() -> None:
+    """Only arrays that something else refers to are."""
+    source = evaluation()
+    kept = np.zeros(10, np.uint8)
+    fresh = np.zeros(10, np.uint8)
+    place = fresh.ctypes.data
+
+    held: list[object] = [{"scores": fresh}]
+    del fresh
+    assert source.secure(held)["scores"].ctypes.data == place  # type: ignore[index]
+    for shared in (kept, kept[:]):
+        held = [{"scores": np.zeros(10, np.uint8), "classes": shared}]
+        assert not np.shares_memory(source.secure(held)["classes"], kept)  # type: ignore[index]
+
+
 def test_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit, answers are scored while the load goes on, with the same result."""
     monkeypatch.setattr("pytest_dlperf.measure.answers._KEPT_BYTES", 200)

@@ -85,19 +85,20 @@ def large(batch: NDArray[Any]) -> NDArray[Any]:
     return np.repeat(batch, 2000, axis=1)
 
 
-def checked(
+def checked(  # noqa: PLR0913 - a load has this many properties
     target: Model,
     rows: NDArray[Any] = ROWS,
     *,
     longest: int = LONGEST,
     calls: int = 400,
     sizes: tuple[int, ...] = (),
+    call_ns: int = 1000,
 ) -> tuple[Finding, str]:
     """What is found in a load of a target, and the note of before."""
     clock = FakeClock()
     data = as_data((rows, None))
     order = np.random.default_rng(0).permutation(len(rows))
-    timed = TimedTarget(clock, lambda _: 1000, target)
+    timed = TimedTarget(clock, lambda _: call_ns, target)
     sent = np.resize(rows[order], (max(longest, len(rows)), *rows.shape[1:]))
     together = np.asarray(timed.infer(sent[:longest]))
     layout = array_layout(*together.shape[1:])
@@ -218,6 +219,20 @@ def test_large_answers_are_compared_in_part() -> None:
     assert finding.error.kind == "rows mixed up"
 
 
+@pytest.mark.parametrize("mixing", [rolled, turned, swapped])
+@pytest.mark.parametrize("model", [softmax, one, two])
+@pytest.mark.parametrize(("milliseconds", "calls"), [(20, 25), (60, 8), (400, 2)])
+@pytest.mark.parametrize("longest", [2, 4, 32])
+def test_mixed_up_rows_of_slow_targets_are_found(
+    mixing: Callable[[Model], Model], model: Model, milliseconds: int, calls: int, longest: int
+) -> None:
+    """Few rows are known, and few calls are made under load: batches are sent for the check."""
+    finding, _ = checked(mixing(model), longest=longest, calls=calls, call_ns=milliseconds * 10**6)
+
+    assert finding.error is not None, finding
+    assert finding.error.kind == "rows mixed up"
+
+
 @pytest.mark.parametrize("longest", [3, 8, 12])
 def test_answers_of_padding_are_found(longest: int) -> None:
     """Whether only rows of padding are returned, or other rows as well."""
@@ -292,6 +307,21 @@ def centred(model: Model) -> Model:
     return lambda batch: np.asarray(model(batch) + 0.1 * model(batch).mean(axis=0))
 
 
+def pooled(model: Model) -> Model:
+    """All rows of a batch get its mean."""
+    return lambda batch: np.repeat(model(batch).mean(axis=0, keepdims=True), len(batch), axis=0)
+
+
+def negated(model: Model) -> Model:
+    """In a batch of several, each row is answered as its opposite would be."""
+    return lambda batch: model(-batch if len(batch) > 1 else batch)
+
+
+def smoothed(weight: float) -> Callable[[Model], Model]:
+    """In a batch of several, rows are moved towards the mean: classes become those of others."""
+    return lambda model: lambda batch: model((1 - weight) * batch + weight * batch.mean(axis=0))
+
+
 def of_size(model: Model) -> Model:
     """Answers that depend on the size of the batch."""
     return lambda batch: np.asarray(model(batch) + len(batch) // 2)
@@ -336,6 +366,37 @@ def test_nothing_else_is_called_mixed_up(
 ) -> None:
     """Answers that drift, are random, depend on the batch, or are few numbers are no error."""
     finding, _ = checked(other(model), ROWS[:rows], longest=longest, calls=100)
+
+    assert finding.error is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [normalised, centred, pooled, of_size, of_place, negated, smoothed(0.5), smoothed(0.9)],
+)
+@pytest.mark.parametrize("model", [softmax, one, two, classes, bit, lambda x: np.rint(4 * x)])
+@pytest.mark.parametrize(("milliseconds", "calls"), [(20, 25), (120, 4)])
+@pytest.mark.parametrize("longest", [2, 32])
+def test_answers_of_slow_targets_that_depend_on_the_batch_are_not_mixed_up(
+    other: Callable[[Model], Model], model: Model, milliseconds: int, calls: int, longest: int
+) -> None:
+    """Nor is an answer that is another row's whoever is in the batch, as where rows are paired."""
+    rows = np.concatenate([ROWS[:100], -ROWS[:100]])
+    finding, _ = checked(
+        other(model), rows, longest=longest, calls=calls, call_ns=milliseconds * 10**6
+    )
+
+    assert finding.error is None
+
+
+@pytest.mark.parametrize("milliseconds", [0, 20])
+@pytest.mark.parametrize("model", [softmax, two])
+def test_rows_answered_as_their_mirror_images_are_not_mixed_up(
+    model: Model, milliseconds: int
+) -> None:
+    """Rows of a pair that are in one batch are both answered as the other: one hit, not two."""
+    rows = np.concatenate([ROWS[:6], -ROWS[:6]])
+    finding, _ = checked(negated(model), rows, longest=2, calls=25, call_ns=milliseconds * 10**6)
 
     assert finding.error is None
 

@@ -153,6 +153,22 @@ def test_training(dlperf):
     found = dlperf.train(build, DATA, recipe=Recipe(epochs=30, learning_rate=0.02))
     assert found.metrics["train.throughput"].value > 0
 
+def build_two():
+    rows = keras.Input((4,))
+    kind = keras.layers.Dense(4, activation="softmax", name="kind")(rows)
+    total = keras.layers.Dense(1, name="total")(rows)
+    model = keras.Model(rows, {"kind": kind, "total": total})
+    model.compile(loss={"kind": "sparse_categorical_crossentropy", "total": "mse"})
+    return model
+
+@pytest.mark.dlperf("accuracy >= 1%")
+def test_two_outputs(dlperf):
+    rows, labels = DATA
+    both = {"kind": labels, "total": np.asarray(rows).sum(axis=1, keepdims=True)}
+    found = dlperf.train(build_two, (rows, both), recipe=Recipe(1), output="kind")
+    assert found.accuracy > 0
+    assert "loss" in found.metrics
+
 @pytest.mark.dlperf
 def test_devices(dlperf):
     with pytest.raises(UsageError, match="MirroredStrategy, and Keras runs on"):
@@ -169,7 +185,7 @@ def test_reference(reference_model, reference_data, reference_training):
 def test_training_on_other_backends(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    """By Keras' own `fit`, the reference model too; sharing devices is TensorFlow's."""
+    """By Keras' own `fit`, with several outputs too; sharing devices is TensorFlow's."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -178,4 +194,4 @@ def test_training_on_other_backends(
 
     result = pytester.runpytest_subprocess("-p", "dlperf", "-p", "no:cacheprovider")
 
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=4)

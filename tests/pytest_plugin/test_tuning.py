@@ -55,6 +55,44 @@ def test_it(dlperf, reference_data):
     assert not any(trial.failed or trial.skipped for trial in tuned.trials)
 """
 
+TWO_OUTPUTS = """
+import keras
+import numpy as np
+import pytest
+from pytest_dlperf import ClosedLoop, Examples, Recipe, Serving, Setup, Split
+
+ROWS = np.random.default_rng(0).random((200, 4), np.float32)
+LABELS = {"kind": (ROWS[:, 0] > 0.5).astype(int), "total": ROWS.sum(1, keepdims=True)}
+DATA = Split(Examples(ROWS, LABELS), Examples(ROWS, LABELS))
+
+def build(units=16):
+    rows = keras.Input((4,))
+    hidden = keras.layers.Dense(units, "relu")(rows)
+    kind = keras.layers.Dense(2, "softmax", name="kind")(hidden)
+    total = keras.layers.Dense(1, name="total")(hidden)
+    model = keras.Model(rows, {"kind": kind, "total": total})
+    model.compile("adam", {"kind": "sparse_categorical_crossentropy", "total": "mse"})
+    return model
+
+pytestmark = [
+    pytest.mark.dlperf(scenario=ClosedLoop(clients=8), serving=Serving(1), duration="0.1s"),
+    pytest.mark.dlperf_sweep(
+        "maximize throughput", "accuracy >= baseline - 90pt",
+        knobs=("units=16,8",), search="grid", trials=2, finalists=1,
+    ),
+]
+QUICKLY = Setup(recipe=Recipe(epochs=1))
+
+@pytest.mark.dlperf(output="kind")
+def test_one_is_chosen(dlperf):
+    tuned = dlperf.tune(build, DATA, setup=QUICKLY)
+    assert [trial.failed + trial.skipped for trial in tuned.trials] == ["", ""]
+    assert all("accuracy" in trial.metrics for trial in tuned.trials)
+
+def test_none_is_chosen(dlperf):
+    dlperf.tune(build, DATA, setup=QUICKLY)
+"""
+
 
 SIMULATED = """
 def build(work=1.0, wrong=0):
@@ -332,3 +370,16 @@ def test_a_tiny_model_is_tuned(pytester: pytest.Pytester) -> None:
     (study,) = json.loads((pytester.path / "tuned.json").read_text())["studies"]
     assert study["resumed"] == 0
     assert len(study["trials"]) == 3
+
+
+@pytest.mark.subprocess
+@pytest.mark.tensorflow
+def test_labels_of_several_outputs(pytester: pytest.Pytester) -> None:
+    """Each setup learns them all; the chosen output has the accuracy, and one must be chosen."""
+    pytester.makepyfile(test_module=TWO_OUTPUTS)
+
+    # A smoke run, which tries two and compares nothing.
+    result = pytester.runpytest_subprocess("--dlperf-quick")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*output='kind' names the one that the labels belong to*"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,16 @@ def recommender() -> Any:  # noqa: ANN401 - Keras has no types
         "embedding": hidden,
     }
     return keras.Model({"user": user, "item": item}, outputs)
+
+
+@pytest.fixture(scope="module")
+def saved(recommender: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401
+    """The recommender, exported and loaded."""
+    import tensorflow as tf
+
+    folder = str(tmp_path_factory.mktemp("saved"))
+    recommender.export(folder, verbose=False)
+    return tf.saved_model.load(folder)
 
 
 def measured(target: object, data: object, **options: Any) -> Measurement:  # noqa: ANN401 - any option
@@ -155,21 +166,111 @@ def test_functions_of_several_arguments() -> None:
         assert found.metrics["loss"].value == pytest.approx(0)
 
 
-def test_the_signature_of_a_saved_model(recommender: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_the_signature_of_a_saved_model(recommender: Any, saved: Any) -> None:  # noqa: ANN401
     """It takes its inputs by name."""
-    import tensorflow as tf
-
-    recommender.export(str(tmp_path), verbose=False)
     inputs = {"user": USERS, "item": ITEMS}
-    loaded = tf.saved_model.load(str(tmp_path))
 
     found = measured(
-        loaded.signatures["serving_default"],
+        saved.signatures["serving_default"],
         (inputs, labels_of(recommender, inputs)),
         output="score",
     )
 
     assert found.metrics["accuracy"].value == 1
+
+
+@pytest.fixture(scope="module")
+def models(recommender: Any, saved: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Of two inputs each."""
+    import keras
+
+    in_order = keras.Model([recommender.input[name] for name in NAMED], recommender.output)
+    signature = saved.signatures["serving_default"]
+    return {"dict": recommender, "list": in_order, "saved": saved, "sign": signature}
+
+
+NAMED = {"user": USERS, "item": ITEMS}
+BY_NAME, IN_ORDER = "give a dict with these names", "give a tuple of as many arrays in this order"
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "given", "hint"),
+    [
+        *((kind, (USERS, ITEMS), "a tuple of 2", BY_NAME) for kind in ("dict", "saved", "sign")),
+        *((kind, (USERS,) * 3, "a tuple of 3", BY_NAME) for kind in ("dict", "saved", "sign")),
+        *((kind, {"user": USERS}, "user", BY_NAME) for kind in ("dict", "saved", "sign")),
+        ("saved", {**NAMED, "day": USERS}, "user, item, day", BY_NAME),
+        ("dict", USERS, "one array", BY_NAME),
+        ("list", USERS, "one array", IN_ORDER),
+        ("list", (USERS,) * 3, "a tuple of 3", IN_ORDER),
+        ("list", {"user": USERS, "film": ITEMS}, "user, film", IN_ORDER),
+    ],
+)
+def test_inputs_that_a_model_does_not_take(
+    models: dict[str, Any],
+    kind: str,
+    inputs: Any,  # noqa: ANN401 - a tree
+    given: str,
+    hint: str,
+) -> None:
+    """What it takes, what was given and what to do, before the framework says it in its words."""
+    with pytest.raises(UsageError) as caught:
+        measured(models[kind], (inputs, None))
+
+    taken, said, hinted = re.split("; |\n  ", str(caught.value), maxsplit=2)
+    assert re.search(r"^(Keras model|SavedModel|signature of a SavedModel)", taken)
+    assert re.search(r"takes the inputs (user, item|item, user)$", taken)
+    assert said == f"the data has {given}"
+    assert hinted.startswith(hint)
+
+
+@pytest.mark.parametrize("inputs", [(USERS, ITEMS), NAMED, {"user": USERS}])
+def test_a_model_of_one_input(inputs: Any) -> None:  # noqa: ANN401 - a tree
+    """It takes an array, and is given several, or a dict with another name."""
+    import keras
+
+    model = keras.Sequential([keras.Input((), name="words"), keras.layers.Rescaling(2.0)])
+
+    with pytest.raises(
+        UsageError, match=r"takes one input \(\w+\); the data has .*\n  give one ar"
+    ):
+        measured(model, (inputs, None))
+
+
+def test_the_only_output_of_a_saved_model_has_its_name(tmp_path: Path) -> None:
+    """It may be chosen, and labels may have the name."""
+    import keras
+    import tensorflow as tf
+
+    rows = keras.Input((4,))
+    model = keras.Model(rows, {"score": keras.layers.Dense(1, activation="sigmoid")(rows)})
+    model.export(str(tmp_path), verbose=False)
+    inputs = RANDOM.random((300, 4)).astype(np.float32)
+    labels = (np.asarray(model(inputs)["score"])[:, 0] > 0.5).astype(int)
+    loaded = tf.saved_model.load(str(tmp_path))
+
+    for target, given, output in (
+        (model, {"score": labels}, None),
+        (loaded, labels, "score"),
+    ):
+        found = measured(target, (inputs, given), output=output)
+        assert found.metrics["accuracy"].value == 1
+
+
+@pytest.mark.parametrize("names", [("score", "embedding"), ("score",)])
+def test_a_function_has_no_labels_in_a_tree(recommender: Any, names: tuple[str, ...]) -> None:  # noqa: ANN401
+    """None of them is said to be of what it returns: it is refused with what to give."""
+    labels = dict.fromkeys(names, USERS)
+
+    with pytest.raises(UsageError) as caught:
+        measured(recommender, (NAMED, labels), output=lambda outputs: outputs["score"])
+
+    assert f"output= is a function, and the labels are a tree ({', '.join(names)})" in str(
+        caught.value
+    )
+    assert "give the one array of labels for what it returns, or name an output" in str(
+        caught.value
+    )
 
 
 def test_rows_of_many_lengths() -> None:

@@ -19,6 +19,7 @@ from pytest_dlperf.data.scoring import metric
 from pytest_dlperf.errors import DataError, TargetError, TrainingError, UsageError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.ragged import Ragged
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.training.job import training_job
@@ -28,6 +29,7 @@ from pytest_dlperf.training.train import training
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_dlperf.load.answer_layout import Output
     from pytest_dlperf.results.measurement import Measurement
 
 pytestmark = pytest.mark.tensorflow
@@ -62,9 +64,10 @@ def measured(  # noqa: PLR0913 - as a user gives them
     recipe: Recipe | None = QUICKLY,
     seeds: int = 1,
     quick: bool = False,
+    output: Output | None = None,
 ) -> Measurement:
     """Train as a test with these budgets does."""
-    the_plan = plan([Options(budgets=budgets, quick=quick)])
+    the_plan = plan([Options(budgets=budgets, quick=quick, output=output)])
     instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     with training(
         training_job(build, data, test, recipe, seeds, ()), the_plan, instruments
@@ -246,7 +249,7 @@ def test_a_training_is_not_traced() -> None:
 
 
 def test_several_inputs() -> None:
-    """Trees are learnt from; labels of several outputs are refused with what to do."""
+    """Trees are learnt from; labels of outputs that there are not are refused."""
     import keras
 
     def build() -> object:
@@ -265,7 +268,86 @@ def test_several_inputs() -> None:
 
     assert together.accuracy == pytest.approx(alone.accuracy, abs=0.1)
     assert measured(build=build, data=(parts, LABELS), quick=True).errors == ()
-    with pytest.raises(DataError, match=r"one array of labels, not a tree \(a: int64"):
+    with pytest.raises(UsageError, match="labels for a, b, but the model answers one array"):
         measured(build=build, data=(parts, {"a": LABELS, "b": LABELS}))
     with pytest.raises(DataError, match="test rows of shape"):
         measured(build=build, data=(parts, LABELS), test=(INPUTS, LABELS))
+
+
+SUMS = INPUTS.sum(axis=1, keepdims=True)
+
+
+def _two_outputs(form: str) -> Callable[[], object]:
+    """A builder of a model that answers the class and the sum, as a list or a dict."""
+
+    def build() -> object:
+        import keras
+
+        rows = keras.Input((4,))
+        kind = keras.layers.Dense(3, activation="softmax", name="kind")(rows)
+        total = keras.layers.Dense(1, name="total")(rows)
+        outputs = {"kind": kind, "total": total} if form == "dict" else [kind, total]
+        model = keras.Model(rows, outputs)
+        losses = {"kind": "sparse_categorical_crossentropy", "total": "mse"}
+        model.compile(loss=losses if form == "dict" else list(losses.values()))
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("form", "labels", "output"),
+    [
+        ("dict", {"kind": LABELS, "total": SUMS}, "kind"),
+        ("list", {"kind": LABELS, "total": SUMS}, "kind"),
+        ("list", (LABELS, SUMS), "0"),
+    ],
+)
+def test_several_outputs(form: str, labels: Any, output: str) -> None:  # noqa: ANN401 - a tree
+    """Each is learnt by its loss; the chosen one is scored, after each epoch too."""
+    goal = "train.time_to_accuracy(70%)"
+
+    measurement = measured(
+        f"{goal} <= 60s", build=_two_outputs(form), data=(INPUTS, labels), output=output
+    )
+
+    assert measurement.accuracy > 0.7
+    assert measurement[goal].value > 0
+    assert measurement.rows is not None
+    assert not any("left out" in note for note in measurement.notes)
+
+
+def test_another_output_is_chosen() -> None:
+    """A regression has a loss only: that of the output, not of the whole model."""
+    measurement = measured(
+        build=_two_outputs("dict"), data=(INPUTS, {"kind": LABELS, "total": SUMS}), output="total"
+    )
+
+    assert "accuracy" not in measurement.metrics
+    assert measurement["loss"].value < 2
+
+
+@pytest.mark.parametrize("output", [None, lambda outputs: outputs["kind"]])
+def test_no_output_is_chosen(output: Output | None) -> None:
+    """Speed is measured; a budget on accuracy says what is missing."""
+    data = (INPUTS, {"kind": LABELS, "total": SUMS})
+    build = _two_outputs("dict")
+
+    measurement = measured(build=build, data=data, output=output, recipe=Recipe(1))
+
+    assert {"accuracy", "loss"}.isdisjoint(measurement.metrics)
+    assert any("name one of the outputs (kind, total)" in note for note in measurement.notes)
+    with pytest.raises(UsageError, match="output"):
+        measured("accuracy >= 50%", build=build, data=data, output=output)
+
+
+def test_labels_of_other_outputs() -> None:
+    """They are told apart before Keras does, by their names; and in the two parts of the data."""
+    labels = {"kind": LABELS, "sum": SUMS}
+    with pytest.raises(UsageError, match="labels for kind, sum, but the model answers kind, total"):
+        measured(build=_two_outputs("dict"), data=(INPUTS, labels))
+    with pytest.raises(DataError, match="labels for one output, but it learns from labels for kin"):
+        measured(build=_two_outputs("dict"), data=(INPUTS, labels), test=(INPUTS, LABELS))
+    ragged = {"kind": Ragged([[0] * (1 + row % 3) for row in range(len(INPUTS))]), "total": SUMS}
+    with pytest.raises(DataError, match="labels for kind are Ragged"):
+        measured(build=_two_outputs("dict"), data=(INPUTS, ragged))

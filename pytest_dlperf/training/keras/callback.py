@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,30 +15,31 @@ from pytest_dlperf.data.scoring import scorer_for
 from pytest_dlperf.errors import DataError, TrainingError
 from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.targets.keras_models import answerer
+from pytest_dlperf.training.answers import model_answers
 from pytest_dlperf.training.summary import Epoch, Steps, TrainingRun
-from pytest_dlperf.trees import first_rows
+from pytest_dlperf.trees import first_rows, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.data.dataset import Examples
+    from pytest_dlperf.load.answer_layout import Output
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.recipe import Recipe
-    from pytest_dlperf.trees import Rows
+    from pytest_dlperf.trees import Rows, Tree
 
 _CHECK_NS: Final = 250_000_000  # not in each step, as reading the loss waits for the device
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """Recipe of a training, rows in an epoch, and rows of one step."""
+    """Recipe of a training, rows in an epoch and of one step, and the output that is scored."""
 
     recipe: Recipe
     rows: int
     batch_size: int
+    output: Output | None = None
 
     @property
     def steps(self) -> int:
@@ -69,7 +70,7 @@ class TrainingCallback:
         self._on_epoch_end = on_epoch_end
         self._epoch = 0
         self._epochs: list[Epoch] = []
-        self._infer: Callable[[Rows], NDArray[Any]] | None = None
+        self._infer: Callable[[Rows], Tree] | None = None
         # Epoch, first step and start time of each call.
         self._calls: list[tuple[int, int, int]] = []
         self._started_ns = self._clock.now_ns()
@@ -133,17 +134,23 @@ class TrainingCallback:
         return int(took[first].sum()), Steps(rows[~first], took[~first])
 
     def _evaluated(self, test: Examples) -> dict[str, float]:
-        """Loss and, for classification, accuracy of the test rows."""
+        """Loss and, for classification, accuracy of the test rows; of the output that is scored."""
         if self._infer is None:
             self._infer = answerer(self._model, first_rows(test.inputs, 1))
         outputs = self._infer(test.inputs)
-        if not np.isfinite(outputs).all():
-            raise self._diverged("an answer to a test row is not finite", "")
+        for path, leaf in leaves(outputs):
+            if not np.isfinite(leaf).all():
+                where = f" in {path}" if path else ""
+                raise self._diverged(f"an answer to a test row is not finite{where}", "")
+        names = getattr(self._model, "output_names", None)
+        answers = model_answers(outputs, test.labels, self._spec.output, names)
+        if answers.labels is None:
+            return {}
         try:
-            scorer = scorer_for(outputs, test.labels)
+            scorer = scorer_for(answers.scored, answers.labels)
         except DataError:
             return {}  # only a user's metric can score such labels
-        right, losses = scorer.score(outputs, test.labels)
+        right, losses = scorer.score(answers.scored, answers.labels)
         logs = {"val_loss": float(losses.mean())} if scorer.has_loss else {}
         return {**logs, "val_accuracy": float(right.mean())} if scorer.classifies else logs
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_dlperf.data.rows import one_array
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras import name_of
 from pytest_dlperf.targets.keras_models import answers
 from pytest_dlperf.training.keras.fit import fit
-from pytest_dlperf.trees import first_rows
+from pytest_dlperf.trees import described, first_rows, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.compression import Distillation
     from pytest_dlperf.training.recipe import Recipe
+    from pytest_dlperf.trees import Rows
 
 _EPSILON: Final = 1e-7  # distance of probabilities from 0 and 1, as in Keras' losses
 
@@ -115,8 +117,8 @@ def _targets(
     # In one array, since Keras hands a loss one tensor of targets.
     from keras import ops
 
-    outputs = answers(teacher, train.inputs)
-    student_outputs = answers(student, first_rows(train.inputs, 1))
+    outputs = _only_output(teacher, train.inputs)
+    student_outputs = _only_output(student, first_rows(train.inputs, 1))
     if outputs.ndim != 2 or outputs.shape[1:] != student_outputs.shape[1:]:  # noqa: PLR2004 - rows, classes
         raise UsageError(
             f"{distillation}: the model answers with shape (rows, "
@@ -124,10 +126,22 @@ def _targets(
             f"{', '.join(map(str, student_outputs.shape[1:]))})",
             "expected (rows, classes) of both",
         )
+    labels = one_array(train.labels, str(distillation), "labels")
     logits = output_kind(teacher).logits(outputs)
     softened = np.asarray(ops.softmax(logits / distillation.temperature), np.float32)
-    labels = output_kind(student).distributions(train.labels, softened.shape[1])
-    return np.concatenate([labels, softened], axis=1)
+    hard = output_kind(student).distributions(labels, softened.shape[1])
+    return np.concatenate([hard, softened], axis=1)
+
+
+def _only_output(model: Model, inputs: Rows) -> NDArray[Any]:
+    outputs = answers(model, inputs)
+    found = [leaf for _, leaf in leaves(outputs)]
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(
+        f"{name_of(model)} has several outputs ({described(outputs)}), and distillation is of one",
+        "leave the distillation out, or build models with one output",
+    )
 
 
 def blended(kind: OutputKind, distillation: Distillation) -> Callable[[Any, Any], Any]:

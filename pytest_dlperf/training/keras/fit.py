@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.data.dataset import Examples
+    from pytest_dlperf.load.answer_layout import Output
     from pytest_dlperf.training.recipe import Recipe
     from pytest_dlperf.training.summary import Epoch, TrainingRun
 
@@ -106,10 +107,12 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     clock: Clock,
     on_epoch_end: Callable[[Epoch], None],
     seed: int,
+    output: Output | None = None,
 ) -> TrainingRun:
     """Fit a compiled model in place, from a seed, and time its steps.
 
-    The test rows, if any, are evaluated after each epoch with the clock stopped.
+    The test rows, if any, are evaluated after each epoch with the clock stopped; of several
+    outputs, by the one that `output` chooses.
 
     Raises:
         TrainingError: as soon as the loss or an answer is not finite.
@@ -121,12 +124,12 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     _refuse_limits()
     size = batch_size(recipe, len(train.inputs))
     keras.utils.set_random_seed(seed)  # Keras shuffles by the global generators
-    spec = TrainingSpec(recipe, len(train.inputs), size)
+    spec = TrainingSpec(recipe, len(train.inputs), size, output)
     callback = TrainingCallback(model, clock, spec, test, on_epoch_end)
     try:
         model.fit(
             train.inputs[:],
-            train.labels,
+            train.labels[:],
             batch_size=size,
             epochs=recipe.epochs,
             shuffle=not recipe.all_at_once,
