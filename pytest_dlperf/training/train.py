@@ -113,7 +113,7 @@ class _Trained:
     name: str
     initial_hash: str
     final_hash: str
-    note: str
+    note: str = ""
 
 
 def _measured(
