@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import Detect, with_detect
@@ -30,14 +32,17 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.results.measurement import Measurement
 
+_MARGIN: Final = 1.2  # of the load that answers every row, whose requests may come more slowly
+
 
 def measure_opening(
     target: Measurable, plan: Plan, test: str, name: str, *, whole: bool
 ) -> Measurement:
     """Put a side under its load before the slots.
 
-    The load is brief, since the slots measure the speed. It takes all of the plan's duration if
-    the brief one does not answer every row, because accuracy is compared row by row.
+    The load is brief, since the slots measure the speed. If it does not answer every row, it is
+    repeated for as long as that takes, because accuracy is compared row by row; for the plan's
+    duration at most.
 
     Args:
         target: the side.
@@ -49,12 +54,24 @@ def measure_opening(
     brief = opening_seconds(plan)
     if whole and needs_whole_load(plan):
         return target.measure(test, name, plan.load_seconds)
-    measurement = target.measure(test, name, brief)
-    rows, scores = measurement.rows, measurement.scores
-    complete = (rows is None or bool(rows.answered.all())) and (scores is None or scores.complete)
-    if complete or brief >= plan.load_seconds:
-        return measurement
-    return target.measure(test, name, plan.load_seconds)
+    measurement, measured = target.measure(test, name, brief), brief
+    answered = _share_answered(measurement)
+    enough = _MARGIN * brief / answered if answered else plan.load_seconds
+    for seconds in (min(enough, plan.load_seconds), plan.load_seconds):
+        if _share_answered(measurement) < 1 and measured < seconds:
+            measurement, measured = target.measure(test, name, seconds), seconds
+    return measurement
+
+
+def _share_answered(measurement: Measurement) -> float:
+    """The share of the evaluation set's rows that were answered; 1 without such a set."""
+    shares = [1.0]
+    if measurement.rows is not None:
+        shares.append(float(measurement.rows.answered.mean()))
+    if measurement.scores is not None:
+        scores = measurement.scores.scores.values()
+        shares += [1.0 - float(np.isnan(each).mean()) for each in scores]
+    return min(shares)
 
 
 def measure_again(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Decision, Estimate
     from pytest_dlperf.statistics.pair_effects import Spread
 
-_OPENING: Final = 0.6
+_OPENING: Final = 0.3
 _BRIEFLY: Final = frozenset({"errors", "compile_time"})  # a brief load shows them as well
 
 _DEFAULT_BUDGETS: Final = tuple(

@@ -183,10 +183,10 @@ def test_no_budget_is_as_one() -> None:
 
 @pytest.mark.parametrize(
     ("options", "seconds"),
-    [({"duration": 5.0}, 0.6), ({"duration": 0.5}, 0.5), ({"duration": 5.0, "quick": True}, 0.3)],
+    [({"duration": 5.0}, 0.3), ({"duration": 0.2}, 0.2), ({"duration": 5.0, "quick": True}, 0.3)],
 )
 def test_the_opening_is_brief(options: dict[str, object], seconds: float) -> None:
-    """Six tenths of a second, or less if the whole load is shorter."""
+    """Three tenths of a second, or less if the whole load is shorter."""
     assert opening_seconds(planned(**options)) == seconds
 
 
