@@ -32,6 +32,7 @@ _DEATH_SECONDS: Final = 10.0
 _INTERRUPT_SECONDS: Final = 10.0
 _FIRST_LOOK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
+_SHORTEST_SECONDS: Final = 0.01
 _SEND_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 0.01
 _SHOWN_LINES: Final = 20
@@ -102,6 +103,7 @@ class WorkerProcess:
         self._lost = False
         self._paused = False
         self._interrupted: float | None = None
+        self._limited = 0.0
         self._deadline = math.inf
         self.waited: defaultdict[str, float] = defaultdict(float)
         """Seconds that it was waited for, by step."""
@@ -148,7 +150,8 @@ class WorkerProcess:
 
     def limit(self, seconds: float) -> None:
         """Wait no longer than this, from now on, for all of its messages together."""
-        self._deadline = time.monotonic() + seconds
+        self._limited = time.monotonic()
+        self._deadline = self._limited + seconds
 
     def receive(
         self, seconds: float, step: str, watch: Callable[[], None] = lambda: None
@@ -161,13 +164,16 @@ class WorkerProcess:
         Raises:
             WorkerLost: if it is dead, or sends nothing within `seconds` or its `limit`.
         """
-        begun = time.monotonic()
-        deadline = min(begun + seconds, self._deadline)
+        begun = since = time.monotonic()
+        deadline = begun + seconds
+        if self._deadline < deadline:
+            since, deadline = self._limited, self._deadline
         look = min(_FIRST_LOOK_SECONDS, _LOOK_SECONDS)
         while True:
             left = deadline - time.monotonic()
             try:
-                message = self._channel.receive(min(left, look))
+                # What has been said meanwhile is read, also after the deadline.
+                message = self._channel.receive(max(min(left, look), _SHORTEST_SECONDS))
             except TimeoutError:
                 dead = exit_code(self.pid, 0) is not None
                 if left > look and not dead:
@@ -176,7 +182,7 @@ class WorkerProcess:
                     continue
                 if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None
-                limit = format_quantity(deadline - begun, "s")
+                limit = format_quantity(deadline - since, "s")
                 self._lost = True
                 what = f"the {self.name} side has said nothing for {limit} while {step}"
                 raise WorkerSilent(what, self.last_output(), self.name) from None
