@@ -470,7 +470,8 @@ def test_a_load_lasts_as_long_as_its_budgets_need(cost: int, duration: float, to
 
     assert measurement.p99 == pytest.approx(cost / 1000)
     assert measurement.seconds == pytest.approx(0.12 * cost * 6.62, abs=0.01)  # whole calls
-    assert measurement.notes == (f"measured for {told}, so that there are enough requests to judge",)
+    (note,) = measurement.notes
+    assert note == f"measured for {told}, so that there are enough requests to judge"
 
 
 class Spied:
