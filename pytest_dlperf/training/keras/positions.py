@@ -46,7 +46,8 @@ def fitted_labels(labels: Rows, inputs: Rows) -> tuple[Tree, Tree | None]:
     def weights(leaf: NDArray[Any] | PaddedRows) -> NDArray[np.float32]:
         if isinstance(leaf, PaddedRows):
             present = _present(leaf, width(leaf))
-            return (present * (present.size / max(1, present.sum()))).astype(np.float32)
+            each = present.size / max(1, np.count_nonzero(present))
+            return np.where(present, np.float32(each), np.float32(0))
         return np.ones(len(leaf), np.float32)
 
     return mapped(padded, tree), mapped(weights, tree)
