@@ -46,7 +46,7 @@ def fitted_labels(labels: Rows, inputs: Rows) -> tuple[Tree, Tree | None]:
     def weights(leaf: NDArray[Any] | PaddedRows) -> NDArray[np.float32]:
         if isinstance(leaf, PaddedRows):
             present = _present(leaf, width(leaf))
-            each = present.size / max(1, np.count_nonzero(present))
+            each = present.size / max(1, int(present.sum()))
             return np.where(present, np.float32(each), np.float32(0))
         return np.ones(len(leaf), np.float32)
 
