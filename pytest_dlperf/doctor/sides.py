@@ -174,6 +174,7 @@ class IdenticalSides:
             {
                 "role": role,
                 "arguments": [*spec.options, *spec.paths],
+                "trees": None,
                 "path": None,
                 "cache": None,
                 "lead": False,

@@ -170,6 +170,30 @@ def sharing_error(shared: tuple[Shared, ...]) -> UsageError:
     )
 
 
+def editable_folders(path: Iterable[str], modules: Mapping[str, object]) -> list[str]:
+    """The folders from which Python imports what is installed in editable mode.
+
+    Args:
+        path: the module path before anything of the project was imported.
+        modules: by name; setuptools' finders are among them, which have no entry in the path.
+    """
+    finders = [module for name, module in modules.items() if name.startswith("__editable__")]
+    found = [getattr(finder, "MAPPING", {}) for finder in finders]
+    packages = [str(folder) for mapping in found for folder in mapping.values()]
+    return [*path, *(os.path.dirname(folder) for folder in packages)]  # noqa: PTH120 - as `path`
+
+
+def moved_to_tree(folders: Iterable[str], toplevel: str, worktree: str) -> list[str]:
+    """Of these folders those in the working tree, each once, as they read in the worktree."""
+    real = (os.path.realpath(folder) for folder in folders)
+    inside = (
+        f"{worktree}{folder.removeprefix(toplevel)}"
+        for folder in real
+        if is_below(f"{folder}/", toplevel) and not is_below(f"{folder}/", worktree)
+    )
+    return list(dict.fromkeys(inside))
+
+
 def is_below(file: str, folder: str) -> bool:
     """Whether a file is in a folder, but in no virtual environment there."""
     inside = file.removeprefix(folder.rstrip("/") + "/")

@@ -145,6 +145,7 @@ class Workspace:
                     "role": role,
                     "arguments": [*spec.options, *paths],
                     "path": str(spec.folder) if self.request.in_path else None,
+                    "trees": [str(self.repo.top), str(self.tree.top)] if role == "base" else None,
                     "cache": None if cache is None else str(cache),
                     "lead": lead,
                     **self.request.session,

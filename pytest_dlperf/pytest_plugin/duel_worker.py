@@ -16,6 +16,7 @@ import pytest
 
 from pytest_dlperf.duel.channel import Channel, connect
 from pytest_dlperf.duel.fork_server_process import EnvironmentWatch
+from pytest_dlperf.duel.module_identity import editable_folders, moved_to_tree
 from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
@@ -274,6 +275,8 @@ def _nothing() -> None:
 def _work(channel: Channel, on_arrival: Callable[[], None]) -> None:
     """Run the session that the controller's first message describes, and send its exit code."""
     start = channel.receive().fields
+    if start["trees"] is not None:
+        _lead_children(*start["trees"])
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
     folder = Path(start["temporary"]) / f"{start['role']}-{os.getpid()}"
@@ -285,6 +288,18 @@ def _work(channel: Channel, on_arrival: Callable[[], None]) -> None:
     plugin = DuelWorkerPlugin(channel, start, folder, on_arrival)
     code = pytest.main(arguments, plugins=[plugin])
     channel.send({"is": "ended", "code": int(code)})
+
+
+def _lead_children(toplevel: str, worktree: str) -> None:
+    """Let Python programs that tests start import the base's code.
+
+    An editable install leads them to the working tree. This process itself is checked instead,
+    once its modules are known.
+    """
+    folders = moved_to_tree(editable_folders(sys.path, sys.modules), toplevel, worktree)
+    if folders:
+        given = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([*folders, *([given] if given else [])])
 
 
 def _own_cache(folder: Path, start: Fields) -> Path:

@@ -11,7 +11,9 @@ import pytest
 from pytest_dlperf.duel.module_identity import (
     Shared,
     SharingReason,
+    editable_folders,
     loaded_modules,
+    moved_to_tree,
     own_modules,
     shared_modules,
     sharing_error,
@@ -139,3 +141,15 @@ def test_what_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found["linked"] == str(real)
     assert found["pytest_dlperf.errors"].endswith("pytest_dlperf/errors.py")
     assert not {"none", "odd", "sys", "__main__"} & set(found)
+
+
+def test_folders_of_an_editable_install_have_twins_in_the_worktree() -> None:
+    """Of path files and of setuptools' finders, once each; no library has one."""
+    finder = types.SimpleNamespace(MAPPING={"app": "/repo/src/app", "tool": "/repo/tool"})
+    modules = {"__editable___app_finder": finder, "json": types.SimpleNamespace()}
+    path = ["/usr/lib/python3.11", SITE, "/repo/src", "/tree/lib", "/repo-other"]
+
+    folders = editable_folders(path, modules)
+
+    assert moved_to_tree(folders, "/repo", "/tree") == ["/tree/src", "/tree"]
+    assert moved_to_tree(["/repo/.dlperf-tree/src"], "/repo", "/repo/.dlperf-tree") == []

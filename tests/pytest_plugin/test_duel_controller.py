@@ -391,6 +391,39 @@ def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.Monke
     assert len(folders) >= 4, "each side of each pair has its own folder"
 
 
+CHILD = """
+import subprocess
+
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_it(dlperf):
+    code = "import inner; print(inner.__file__)"
+    found = subprocess.check_output([sys.executable, "-c", code], text=True)
+    own = pathlib.Path(__file__).parent.parent / "src/inner.py"
+    assert pathlib.Path(found.strip()) == own.resolve()
+    dlperf(model.infer, DATA)
+"""
+
+
+def test_programs_that_a_side_starts_are_its_own(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editable install leads them to the working tree; the base's are led to its own."""
+    site = tmp_path / "site"
+    site.mkdir()
+    lead = f"import sys\nsys.path.append({str(project.top / 'src')!r})\n"
+    (site / "sitecustomize.py").write_text(lead)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
+    project.write("pytest.ini", "[pytest]\npythonpath = . src\n")
+    project.write("src/inner.py", "")
+    project.tests(f"import pathlib\nimport sys\n{CHILD}", "tests/test_module.py")
+    project.commit()
+
+    result = project.duel()
+
+    result.assert_outcomes(passed=1)
+    assert "1 measured in turn" in text(result)
+
+
 INSTALL = """
 import os
 import site
