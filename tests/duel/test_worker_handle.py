@@ -231,10 +231,10 @@ def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> 
     with CleanupProcess() as cleanup:
         request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False, session={})
         workspace: Any = SimpleNamespace(
-            specs={"base": spec}, request=request, cleanup=cleanup, fork_server=None
+            specs={"candidate": spec}, request=request, cleanup=cleanup, fork_server=None
         )
         with pytest.raises(WorkerLost, match="takes no message"):
-            Workspace.start(workspace, "base", print)
+            Workspace.start(workspace, "candidate", print)
         assert wait_for(ends[0])
 
 
