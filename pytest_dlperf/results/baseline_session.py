@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.codec import (
     as_object,
     as_text,
@@ -112,11 +114,13 @@ class BaselineSession:
             check_metrics(as_object(value["metrics"]))
             for name, metric in value["metrics"].items():
                 with at(name):
-                    metrics[name] = estimate_of(metric)
+                    metrics[name] = _measured(name, estimate_of(metric))
         described = []
         for name in ("commit", "branch", "date"):
             with at(name):
                 described.append(as_text(value[name]))
+        with at("date"):
+            _check_day(described[-1])
         with at("blocks"):
             blocks = BlockSummary.from_json(value["blocks"]) if "blocks" in value else None
         with at("answers"):
@@ -141,3 +145,22 @@ class BaselineSession:
             answers=MappingProxyType(answers),
             counts=counts,
         )
+
+
+def _measured(name: str, estimate: Estimate) -> Estimate:
+    """The estimate, unless no session can have measured it: a ValueError."""
+    if metric_named(name).unit == "1/s" and not metric_named(name).by_user and not estimate.value:
+        raise ValueError("0 a second: nothing can be compared with it")
+    if not estimate.low <= estimate.value <= estimate.high:
+        raise ValueError(
+            f"{estimate.value} is not between {estimate.low} and {estimate.high}: expected value, "
+            "low and high"
+        )
+    return estimate
+
+
+def _check_day(day: str) -> None:
+    try:
+        dt.date.fromisoformat(day)
+    except ValueError:
+        raise ValueError(f"{day!r:.80} is no day: expected one such as 2026-11-23") from None

@@ -34,11 +34,12 @@ from pytest_dlperf.statistics.pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_ENDS = st.tuples(*[st.floats(0, 1e12)] * 3).map(sorted)
+_ENDS = st.tuples(*[st.floats(1e-300, 1e12)] * 3).map(sorted)
 _ESTIMATES = _ENDS.map(lambda ends: Estimate(ends[1], ends[0], ends[2]))
 _ROWS = st.none() | st.lists(st.booleans(), max_size=20).map(make_rows)
 _ENVIRONMENTS = st.builds(Environment, *[st.sampled_from(["", "a"])] * 6)
-_REVISIONS = st.builds(Revision, st.text(), st.text(), st.text())
+_DAYS = st.dates().map(str)
+_REVISIONS = st.builds(Revision, st.text(), st.text(), _DAYS)
 _METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _ESTIMATES)
 _YARDSTICKS = st.none() | st.builds(Pace, *[st.floats(1e-9, 1.0)] * 2)
 _BLOCKS = st.none() | st.builds(BlockSummary, st.integers(1, 1000), st.floats(0, 10))
@@ -277,10 +278,13 @@ def test_moving_the_anchor() -> None:
         (lambda v: v["sessions"][0].update(blocks=[50, 0.1]), "no summary of blocks"),
         (lambda v: v["sessions"][0].update(blocks={"count": 0, "spread": 0.1}), "0 blocks"),
         (lambda v: v["sessions"][0].update(blocks={"count": 9, "spread": -1}), "spread of -1"),
+        (lambda v: v["sessions"][0].update(date="yesterday"), "'yesterday' is no day"),
+        (lambda v: v["sessions"][0]["metrics"].update(throughput=[0, 0, 0]), "0 a second"),
+        (lambda v: v["sessions"][0]["metrics"].update(p50=[2, 3, 4]), "2 is not between 3"),
     ],
 )
-def test_a_damaged_anchor(damage: Callable[[dict[str, Any]], object], message: str) -> None:
-    """An anchor or a summary of blocks that makes no sense is refused, never guessed at."""
+def test_a_damaged_entry(damage: Callable[[dict[str, Any]], object], message: str) -> None:
+    """An anchor, a figure or a day that makes no sense is refused, never guessed at."""
     accepted = dataclasses.replace(continued(ANCHORED.sessions, _next("b")), anchor=ANCHORED.newest)
     value = json.loads(json.dumps(accepted.to_json()))
     damage(value)
