@@ -131,28 +131,41 @@ def _batch(values: NDArray[Any], length: int) -> NDArray[Any]:
 
 def padded_rows(ragged: Ragged, what: str) -> PaddedRows:
     """Read the user's rows; `what` names them in messages."""
+    if not isinstance(ragged.rows, Iterable):
+        raise DataError(f"{what}: Ragged({ragged.rows!r:.60})\n  expected an array for each row")
     rows = [_row(row, number, what) for number, row in enumerate(ragged.rows)]
     if not rows:
         raise DataError(f"{what}: Ragged has no rows")
-    shapes = {row.shape[1:] for row in rows}
-    if len(shapes) > 1:
-        other = next(
-            number for number, row in enumerate(rows) if row.shape[1:] != rows[0].shape[1:]
-        )
+    # An empty list says nothing of the shape of its values.
+    shaped = [number for number, row in enumerate(rows) if len(row) or row.ndim > 1] or [0]
+    shape = rows[shaped[0]].shape[1:]
+    other = next((number for number in shaped if rows[number].shape[1:] != shape), None)
+    if other is not None:
         raise DataError(
-            f"{what}: row {other} has values of shape {rows[other].shape[1:]}, row 0 of shape "
-            f"{rows[0].shape[1:]}\n  rows may differ in their length only"
+            f"{what}: row {other} has values of shape {rows[other].shape[1:]}, row {shaped[0]} of "
+            f"shape {shape}\n  rows may differ in their length only"
         )
     ends = np.array([len(row) for row in rows], np.int64)
     sizes = _sizes(ragged.lengths, ends, what)
     dtype = np.result_type(*{row.dtype for row in rows if len(row)} or {rows[0].dtype})
-    if not np.can_cast(np.min_scalar_type(ragged.pad), dtype, "same_kind"):
+    if not _is_value(ragged.pad, dtype):
         raise DataError(f"{what}: pad={ragged.pad!r} is no value of type {dtype}")
     longest = max(int(ends.max()), sizes[-1] if sizes else 0)
-    values = np.full((len(rows), longest, *rows[0].shape[1:]), ragged.pad, dtype)
+    values = np.full((len(rows), longest, *shape), ragged.pad, dtype)
     for row, padded, end in zip(rows, values, ends, strict=True):
-        padded[:end] = row
+        if end:
+            padded[:end] = row
     return PaddedRows(values, ends, sizes)
+
+
+def _is_value(pad: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a number can stand among others of a type."""
+    if dtype.kind == "f":
+        return np.can_cast(np.min_scalar_type(pad), dtype, "same_kind")
+    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return isinstance(pad, int | float | np.number) and bool(
+        lowest <= pad <= highest and pad == int(pad)
+    )
 
 
 def _row(row: object, number: int, what: str) -> NDArray[Any]:

@@ -60,6 +60,21 @@ def test_rows_of_vectors() -> None:
     assert described(read.tree) == "float64 (2, None, 3)"
 
 
+def test_empty_lists_among_rows_of_vectors() -> None:
+    """They have no values whose shape could differ."""
+    read = padded_rows(Ragged([[], [[1, 2], [3, 4]], []]), "inputs")
+
+    assert read.values.tolist() == [[[0, 0]] * 2, [[1, 2], [3, 4]], [[0, 0]] * 2]
+    assert read.ends.tolist() == [0, 2, 0]
+
+
+def test_bits_are_padded_with_zeros() -> None:
+    """As everything is unless `pad` says otherwise."""
+    read = padded_rows(Ragged([[True], [True, True]]), "labels")
+
+    assert read.values.tolist() == [[True, False], [True, True]]
+
+
 def test_some_rows() -> None:
     """They stay rows of many lengths."""
     some = taken(read_rows(Ragged(TOKENS), "inputs"), np.array([3, 1]))
@@ -104,6 +119,10 @@ def test_padding_share() -> None:
         (Ragged(TOKENS, lengths=()), "expected ascending lengths"),
         (Ragged(TOKENS, lengths=4), "expected ascending lengths"),  # type: ignore[arg-type]
         (Ragged(TOKENS, pad=0.5), "pad=0.5 is no value of type int64"),
+        (Ragged([np.ones(1, np.uint8)], pad=300), "pad=300 is no value of type uint8"),
+        (Ragged([np.ones(1, bool)], pad=2), "pad=2 is no value of type bool"),
+        (Ragged(5), "expected an array for each row"),  # type: ignore[arg-type]
+        (Ragged([[], np.ones((1, 2)), [1]]), "row 2 has values of shape (), row 1 of shape"),
         (Ragged(TOKENS, mask="mask"), "give the rows by name, too"),
         ({"ids": Ragged(TOKENS, mask="n"), "n": [1, 2, 3, 4]}, "'n' is an input already"),
         (

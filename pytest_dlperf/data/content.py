@@ -40,7 +40,7 @@ def content_hash(*parts: Rows | None) -> str:
 
 def _encoded(texts: NDArray[Any]) -> Iterator[bytes]:
     for text in texts.reshape(-1):
-        yield b"s" + text.encode(errors="surrogateescape") if isinstance(text, str) else b"b" + text
+        yield b"s" + text.encode(errors="surrogatepass") if isinstance(text, str) else b"b" + text
 
 
 def distinct_rows(*parts: Rows | None) -> NDArray[np.int64] | None:

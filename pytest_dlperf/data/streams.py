@@ -116,7 +116,13 @@ def _read(part: object) -> Any:  # noqa: ANN401 - a tree
     # A DataLoader makes lists of tuples.
     if isinstance(part, tuple | list) and part and all(hasattr(one, "shape") for one in part):
         return tuple(map(_read, part))
-    array = np.asarray(read_outputs(part))
+    try:
+        array = np.asarray(read_outputs(part))
+    except ValueError as error:  # rows of different lengths
+        raise DataError(
+            f"a part of type {type(part).__name__} is no array: {error}\n"
+            "  rows of many lengths are given as Ragged(rows)"
+        ) from None
     if array.ndim == 0 and array.dtype.kind == "O" and not isinstance(array.item(), str | bytes):
         raise DataError(
             f"a part of type {type(part).__name__} is no array\n  rows of many lengths are given "
@@ -134,14 +140,12 @@ def _known_form(stream: Any) -> _Form | None:  # noqa: ANN401 - of any framework
     ):  # a Dataset of PyTorch, from which a DataLoader makes batches
         return "rows"
     spec = getattr(stream, "element_spec", None)
-    while isinstance(spec, tuple | list | Mapping) and spec:
-        spec = next(iter(spec.values())) if isinstance(spec, Mapping) else spec[0]
-    shape = getattr(spec, "shape", None)
-    if shape is None or shape.rank is None:
-        return None
-    if not shape.rank:
+    tree: Any = spec if isinstance(spec, tuple | list | Mapping) else [spec]
+    shapes = [getattr(leaf, "shape", None) for _, leaf in leaves(tree)]
+    known = [shape for shape in shapes if shape is not None and shape.rank is not None]
+    if any(not shape.rank for shape in known):  # a label of one row, beside rows of any length
         return "rows"
-    return "batches" if shape[0] is None else None
+    return "batches" if known and known[0][0] is None else None
 
 
 def _form_of(inputs: Tree, labels: Tree | None, where: str) -> _Form:

@@ -217,7 +217,9 @@ class CoroutineLoad:
         try:
             await self._ask(batch, lane)
         except BaseException as error:
-            if is_abandonment(error):
+            # A coroutine that is thrown away is closed wherever the garbage collector happens to
+            # run: it must not wait for a lock there.
+            if is_abandonment(error) or isinstance(error, GeneratorExit):
                 raise
             # Not re-raised here: SystemExit, for one, would end the event loop itself.
             self._crash = self._crash or error

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pytest_dlperf.load.answer_leaves import is_numeric
 from pytest_dlperf.trees import leaves, mapped
 
 _SHOWN: Final = 4  # outputs by name, or lengths of rows
@@ -17,8 +18,9 @@ _OWN_REFERENCES: Final = 2  # of the list or dict that holds an array, and of `g
 def read_outputs(outputs: object) -> object:
     """The outputs as a complete numpy array, or a tree of such arrays.
 
-    Lists and tuples are trees if all of their items have rows, else they are rows themselves. A
-    ragged tensor of TensorFlow is a list of rows. What numpy cannot convert is returned as it is.
+    Lists and tuples are trees if all of their items have rows, or are dicts, else they are rows
+    themselves. A ragged tensor of TensorFlow is a list of rows. What numpy cannot convert is
+    returned as it is.
 
     JAX arrays, tensors on a GPU and futures are handles of a computation that may still run: only
     reading them waits for it.
@@ -34,7 +36,7 @@ def read_outputs(outputs: object) -> object:
         return outputs
     if isinstance(outputs, Mapping):
         return {name: read_outputs(part) for name, part in outputs.items()}
-    if isinstance(outputs, list | tuple) and outputs and all(map(_has_rows, outputs)):
+    if isinstance(outputs, list | tuple) and outputs and all(map(_is_part, outputs)):
         parts = [read_outputs(part) for part in outputs]
         return parts if isinstance(outputs, list) else tuple(parts)
     # By name: to ask a tensor for an attribute that it has not takes TensorFlow a microsecond.
@@ -61,6 +63,11 @@ def _ragged_rows(outputs: Any) -> list[Any]:  # noqa: ANN401 - tf.RaggedTensor, 
         return rows
     splits = np.asarray(outputs.row_splits)
     return np.split(np.asarray(outputs.flat_values), splits[1:-1]) if len(splits) > 1 else []
+
+
+def _is_part(item: object) -> bool:
+    """Whether an item of a list is read by itself: a dict, as that of one row, or an output."""
+    return isinstance(item, Mapping) or _has_rows(item)
 
 
 def _has_rows(part: object) -> bool:
@@ -157,7 +164,7 @@ def _sequence(outputs: list[object] | tuple[object, ...]) -> str:
 def with_batch_axis(outputs: object) -> object:
     """What a target returned for one row as the answer to a batch of one.
 
-    Anything but numbers and trees of numbers stays as it is.
+    Anything but numbers, text and trees of these stays as it is.
     """
     answer = read_outputs(outputs)
     if isinstance(answer, Mapping):
@@ -169,4 +176,5 @@ def with_batch_axis(outputs: object) -> object:
         array = np.asarray(answer)
     except (TypeError, ValueError):  # rows of different lengths
         return outputs
-    return array[np.newaxis] if array.dtype.kind in "biuf" else outputs
+    known = array.dtype.kind in "US" or is_numeric(array)
+    return array[np.newaxis] if known else outputs

@@ -98,6 +98,7 @@ def raising() -> Iterator[Any]:
         (iter([({"a": ROWS}, LABELS), ({"b": ROWS}, LABELS)]), "piece 1 has other inputs"),
         (iter([(ROWS, LABELS), (ROWS[:, :2], LABELS)]), "inputs differ in shape"),
         (iter([(ROWS[0], 1), (ROWS[1, :2], 1)]), "are given as Ragged(rows)"),
+        (iter([([[1], [2, 3]], LABELS)]), "are given as Ragged(rows)"),
         (iter([(object(), LABELS)]), "a part of type object is no array"),
         (raising(), "generator raised ValueError: no file"),
     ],

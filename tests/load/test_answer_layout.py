@@ -70,6 +70,18 @@ def test_a_dict_for_each_row() -> None:
     assert layout.scored is None
 
 
+def test_a_dict_of_values_for_each_row() -> None:
+    """As pipelines answer: a name and a score of the class, and no array at all."""
+
+    def answer(rows: int) -> list[dict[str, object]]:
+        return [{"label": "ab"[row % 2], "score": row / 4} for row in range(rows)]
+
+    layout = laid_out(answer, "score")
+
+    assert layout.paths == ("label", "score")
+    np.testing.assert_array_equal(layout.read(read_outputs(answer(4)), 4), [0, 0.25, 0.5, 0.75])
+
+
 def test_what_is_scored() -> None:
     """The output that was named, or what a function makes of all; else the widest with numbers."""
 

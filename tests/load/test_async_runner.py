@@ -14,6 +14,7 @@ import pytest
 from fakes import EchoSource, FakeClock, NoObserver
 
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget, EventLoop, one_row
+from pytest_dlperf.load.batch import Batch
 from pytest_dlperf.load.intervals import Reading
 from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
@@ -248,6 +249,41 @@ def test_a_coroutine_that_leaves_the_interpreter() -> None:
 
     with pytest.raises(SystemExit):
         run(leaves, ClosedLoop(4), 4)
+
+
+def test_a_call_that_is_thrown_away_leaves_the_log_alone() -> None:
+    """The garbage collector closes it anywhere, where it must not wait for the lock of a log."""
+
+    async def hangs(_row: np.int64) -> np.int64:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    clock = FakeClock()
+    queue = request_queue_for(ClosedLoop(2), Serving(1, replicas=2), clock.now, 1.0, 0)
+    log = RequestLog(
+        queue=queue,
+        source=EchoSource(np.arange(8)),
+        started_ns=clock.now,
+        deadline_ns=clock.now + 10**9,
+    )
+    inner = asyncio.new_event_loop()
+    target = CoroutineTarget(one_row(hangs), EventLoop(inner))
+    load = CoroutineLoad(
+        target=target, clients=2, clock=clock, log=log, call_seconds=60.0, observer=NoObserver()
+    )
+
+    async def throw_away() -> None:
+        batch = log.take(clock.now)
+        assert isinstance(batch, Batch)
+        call = load._send(batch, 0)  # noqa: SLF001 - what a collector finds
+        task = asyncio.ensure_future(call)
+        await asyncio.sleep(0)
+        call.close()
+        task.cancel()
+
+    with contextlib.closing(target):
+        target.loop.submit(throw_away()).result()
+        assert log.take(clock.now) is not None
 
 
 @pytest.mark.parametrize("leaving", [SystemExit, KeyboardInterrupt])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_dlperf.load.outputs import read_outputs
+from pytest_dlperf.load.outputs import read_outputs, with_batch_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,3 +84,16 @@ def test_an_array_that_cannot_be_read_raises() -> None:
 
     with pytest.raises(ValueError, match="the device was reset"):
         read_outputs(Broken())
+
+
+def test_the_answer_to_one_row() -> None:
+    """Numbers of any type and text get a batch axis, in trees too; other objects do not."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    short = with_batch_axis(VALUES[0].astype(ml_dtypes.bfloat16))
+    named = with_batch_axis({"label": "a", "score": 0.5})
+
+    assert isinstance(short, np.ndarray)
+    assert isinstance(named, dict)
+    assert short.shape == (1, 3)
+    assert {name: part.tolist() for name, part in named.items()} == {"label": ["a"], "score": [0.5]}
+    assert with_batch_axis(None) is None

@@ -30,3 +30,7 @@ def test_datasets_of_tensorflow() -> None:
         as_data(dataset.repeat())
     with pytest.raises(DataError, match="may be a row or a batch"):
         as_data(alone)
+    ragged = tf.data.Dataset.from_tensor_slices((tf.ragged.constant([[1], [], [2, 3]]), [0, 1, 0]))
+    for each in (ragged, ragged.batch(2)):
+        with pytest.raises(DataError, match=r"are given as Ragged\(rows\)"):
+            as_data(each)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.trees import Tree
 
+# Of the module: pytest would show what the `__init__` of a dataclass was given, such as tokens.
+__tracebackhide__ = True
+
 _PORTS: Final = {"http": 80, "https": 443}
 _EXAMPLE: Final = "http://localhost:8000/predict"
 _JSON: Final = {"Content-Type": "application/json"}
@@ -56,7 +59,6 @@ class Http:
     _path: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        __tracebackhide__ = True
         for name in ("encode", "decode"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise UsageError(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.targets.remote.endpoint import Endpoint
     from pytest_dlperf.trees import Tree
 
+# Of the module: pytest would show what the `__init__` of a dataclass was given, such as tokens.
+__tracebackhide__ = True
+
 _PORTS: Final = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
 _EXAMPLE: Final = "http://localhost:8000 or grpc://localhost:8001"
 
@@ -66,7 +69,6 @@ class OpenInference:
     )
 
     def __post_init__(self) -> None:
-        __tracebackhide__ = True
         check_model("OpenInference", self.model, self.timeout)
         for name in ("version", "input_name", "output_name"):
             if not isinstance(getattr(self, name), str):

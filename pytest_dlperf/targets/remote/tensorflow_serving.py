@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.trees import Tree
 
+# Of the module: pytest would show what the `__init__` of a dataclass was given, such as tokens.
+__tracebackhide__ = True
+
 _PORTS: Final = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
 _EXAMPLE: Final = "http://localhost:8501 or grpc://localhost:8500"
 _HEADERS: Final = {"Content-Type": "application/json"}
@@ -59,7 +62,6 @@ class TensorFlowServing:
     _predict: Callable[[Tree], Tree] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        __tracebackhide__ = True
         check_model("TensorFlowServing", self.model, self.timeout)
         if self.version is not None:
             check_count(self.version, "TensorFlowServing(version)")

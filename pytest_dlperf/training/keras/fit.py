@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakValueDictionary
 
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, name_of
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 BATCH_SIZE: Final = 32
 """Rows of one step by default, as in Keras."""
 
+_BUILT: Final[WeakValueDictionary[int, object]] = WeakValueDictionary()
+"""Models that were built in this process, and what they train, by `id` for as long as they live."""
+
 
 def built(
     build: Callable[..., object], arguments: Mapping[str, object], recipe: Recipe, seed: int
@@ -37,7 +41,8 @@ def built(
     `build` returns a compiled Keras model; it takes `arguments` by keyword.
 
     Raises:
-        UsageError: if it returns anything else, or a model that the recipe does not apply to.
+        UsageError: if it returns anything else, a model that was built before, or one that the
+            recipe does not apply to.
     """
     import keras
 
@@ -49,7 +54,20 @@ def built(
                 f"build() returned {type(model).__name__}: expected a compiled Keras model",
                 "return the model, not what model.compile() or model.fit() returns",
             )
+        _refuse_trained(model)
         return compiled(cast("Model", model), recipe)
+
+
+def _refuse_trained(model: Any) -> None:  # noqa: ANN401 - of Keras
+    """Refuse a model that an earlier call returned, or one with its weights."""
+    parts = {id(part): part for part in (model, *model.trainable_variables)}
+    if parts.keys() & _BUILT.keys():
+        raise UsageError(
+            f"build() returned {name_of(model)} with weights that an earlier call has returned: "
+            "its training would go on from there",
+            "make or load the whole model in build(); what is shared must have trainable = False",
+        )
+    _BUILT.update(parts)
 
 
 def compiled(model: Model, recipe: Recipe) -> Model:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from servers import KEYS, ReceivedRequest, Reply, encrypted, http, serve
 
-from pytest_dlperf import TLS, OpenInference, RemoteError, TensorFlowServing, UsageError
+from pytest_dlperf import TLS, Http, OpenInference, RemoteError, TensorFlowServing, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,6 +106,17 @@ def test_other_refusals(status: str, advice: str) -> None:
 
     assert advice in str(raised.value)
     assert ("(" in str(raised.value)) == bool(advice)
+
+
+@pytest.mark.parametrize(
+    "kind", [partial(TensorFlowServing, model="m"), partial(OpenInference, model="m"), Http]
+)
+def test_secrets_are_in_no_traceback(kind: Callable[..., Target]) -> None:
+    """Of a target that is refused; pytest shows the arguments of the innermost function."""
+    with pytest.raises(UsageError) as raised:
+        kind("ftp://localhost", headers=HEADERS)
+
+    assert TOKEN not in str(raised.getrepr(funcargs=True))
 
 
 @BOTH

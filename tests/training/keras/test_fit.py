@@ -400,6 +400,41 @@ def test_what_is_no_compiled_model(build: Callable[[], object], problem: str) ->
         built(build, {}, Recipe(optimizer="adam"), 0)
 
 
+@pytest.mark.parametrize("shares", ["model", "layer"])
+def test_weights_of_an_earlier_model(shares: str) -> None:
+    """Seeds, and second measurements, would go on with what the first one has trained."""
+    import keras
+
+    given = regression()
+
+    def build() -> object:
+        if shares == "model":
+            return given
+        model = keras.Sequential([keras.Input((FEATURES,)), *given.layers])
+        model.compile(loss="sparse_categorical_crossentropy")
+        return model
+
+    built(build, {}, Recipe(), 0)
+    with pytest.raises(UsageError, match="with weights that an earlier call has returned"):
+        built(build, {}, Recipe(), 1)
+
+
+def test_frozen_weights_may_be_shared() -> None:
+    """As those of a backbone that is loaded once."""
+    import keras
+
+    frozen = keras.layers.Dense(FEATURES)
+    frozen.trainable = False
+
+    def build() -> object:
+        model = keras.Sequential([keras.Input((FEATURES,)), frozen, keras.layers.Dense(CLASSES)])
+        model.compile(loss="sparse_categorical_crossentropy")
+        return model
+
+    kept = [built(build, {}, Recipe(), seed) for seed in (0, 1)]
+    assert kept[0] is not kept[1]
+
+
 def test_rows_that_do_not_fit() -> None:
     """An error of ours, with what Keras says."""
     model = built(regression, {}, Recipe(1), 0)
