@@ -92,7 +92,7 @@ def the_file(where: str) -> Path:
 
 
 # Of what is stored, one part: figures of every size, texts of every kind.
-_ENDS = st.tuples(*[st.floats(0, 1e12)] * 3).map(sorted)
+_ENDS = st.tuples(*[st.floats(1e-300, 1e12)] * 3).map(sorted)
 _METRICS = st.dictionaries(
     st.sampled_from(list(METRICS)), _ENDS.map(lambda ends: Estimate(ends[1], ends[0], ends[2]))
 )
@@ -111,7 +111,7 @@ _SESSIONS = st.builds(
     environment=_ENVIRONMENTS,
     yardstick=st.none() | st.builds(Pace, *[st.floats(1e-9, 1.0)] * 2),
     # Uncommitted code is stored, but a history does not compare with it.
-    revision=st.builds(Revision, _WORDS.map(lambda t: t.rstrip("+")), _WORDS, _WORDS),
+    revision=st.builds(Revision, _WORDS.map(lambda t: t.rstrip("+")), _WORDS, st.dates().map(str)),
 )
 _SAVES = st.lists(
     st.tuples(
