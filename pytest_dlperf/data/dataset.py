@@ -122,7 +122,8 @@ class Examples:
     Attributes:
         inputs: an array `(rows, ...)` of numbers or text, or a tree of such arrays; values may be
             missing (not a number).
-        labels: numbers; an array `(rows, ...)`, or a tree of such arrays for several outputs.
+        labels: numbers; an array `(rows, ...)`, `Ragged` rows of positions, or a tree of both for
+            several outputs.
     """
 
     inputs: Rows
@@ -131,8 +132,6 @@ class Examples:
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         labels = read_rows(self.labels, "Examples(labels)", _rows_of(self.inputs), text=False)
-        if not all(isinstance(leaf, np.ndarray) for _, leaf in leaves(as_tree(labels))):
-            raise DataError("Examples(labels) are rows of many lengths; expected arrays")
         inputs = read_rows(self.inputs, "Examples(inputs)", len(labels))
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "inputs", inputs)

@@ -136,6 +136,13 @@ def defined_here(name: str) -> Metric:
     return defined
 
 
+def score_function(name: str) -> ScoreFunction:
+    """The function of a user's metric; a UsageError if this process has none for it."""
+    __tracebackhide__ = True
+    defined_here(name)
+    return _functions[name]
+
+
 def _scored(name: str, outputs: Tree, labels: Tree, rows: int) -> NDArray[np.float64]:
     __tracebackhide__ = True
     share = defined_here(name).unit == "share"

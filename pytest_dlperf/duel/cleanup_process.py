@@ -2,8 +2,8 @@
 
 It runs this very file as a script, with only the standard library, in a session of its own. It
 reads lines of JSON that say what to remove: `["group", pid]`, `["forget", pid]`,
-`["tree", repository, path]`, `["folder", path]`. It removes all that at `["end"]`, at the end of
-its input, or when the process that started it ends.
+`["marked", variable]`, `["tree", repository, path]`, `["folder", path]`. It removes all that at
+`["end"]`, at the end of its input, or when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import IO, Self
 
 GROUP_SECONDS: Final = 10.0
@@ -51,10 +51,11 @@ class ChildProcess(Protocol):
 
 
 class CleanupRegister:
-    """What to remove at the end: process groups, worktrees and folders."""
+    """What to remove at the end: process groups, daemons, worktrees and folders."""
 
     def __init__(self) -> None:
         self._groups: dict[int, str] = {}
+        self._marks: set[bytes] = set()
         self._trees: dict[str, str] = {}
         self._folders: dict[str, None] = {}
 
@@ -69,6 +70,8 @@ class CleanupRegister:
                 self._groups[int(number)] = _started(int(number))
             case ("forget", number):
                 self._groups.pop(int(number), None)
+            case ("marked", variable):
+                self._marks.add(variable.encode())
             case ("tree", repository, path):
                 self._trees[path] = repository
             case ("folder", path):
@@ -87,12 +90,18 @@ class CleanupRegister:
     def _kill(self) -> None:
         ours = {number for number, start in self._groups.items() if _started(number) in {start, ""}}
         end = time.monotonic() + GROUP_SECONDS
-        while ours and time.monotonic() < end:
+        while time.monotonic() < end:
             for number in ours:
                 signal_group(number, signal.SIGKILL)
+            # After the groups, which may have been about to start others.
+            daemons = _marked(self._marks)
+            for number in daemons:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(number, signal.SIGKILL)
             ours &= _living_groups()
-            if ours:
-                time.sleep(0.005)
+            if not (ours or daemons):
+                return
+            time.sleep(0.005)
 
 
 def signal_group(number: int, which: signal.Signals) -> None:
@@ -182,6 +191,17 @@ def _living_groups() -> set[int]:
     return {int(fields[2]) for fields in stats if fields and fields[0] not in "ZX"}
 
 
+def _marked(marks: Collection[bytes]) -> list[int]:
+    """Processes other than this one that have one of these environment variables."""
+    return [
+        int(entry.name)
+        for entry in (_entries(Path("/proc")) if marks else ())
+        if entry.name.isdigit()
+        and int(entry.name) != os.getpid()
+        and any(each in marks for each in os.fsencode(_read(entry / "environ")).split(b"\0"))
+    ]
+
+
 class CleanupProcess:
     """Starts the cleanup process, and registers what it is to remove; a context manager.
 
@@ -228,6 +248,13 @@ class CleanupProcess:
     def forget(self, number: int) -> None:
         """Do not kill this process group: it has ended, and its number may be used again."""
         self._register("forget", str(number))
+
+    def marked(self, name: str, value: str) -> None:
+        """Kill all processes that have this environment variable at the end.
+
+        Among them are those that have left the group of the process that has started them.
+        """
+        self._register("marked", f"{name}={value}")
 
     def tree(self, repository: Path, path: Path) -> None:
         """Remove this worktree at the end. To be called before it is made."""

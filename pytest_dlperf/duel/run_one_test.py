@@ -197,7 +197,8 @@ class OneTestDuel:
                 with self.alone(base):
                     base_opened = _opened(base, name, whole=False)
                 self.check_servers([lead, base])  # whose targets have made their connections
-            if base_opened is not None:
+            if base is not None and base_opened is not None:
+                self.check(_state(base, base_opened), _state(lead, opened))
                 self._measured_at_base = True
                 self._opened["base", name], self._opened["candidate", name] = base_opened, opened
                 records = {
@@ -368,6 +369,11 @@ def _data_of(measurement: Measurement) -> str | None:
     """The hash of its inputs and labels, if it has labels."""
     evidence = measurement.rows or measurement.scores
     return evidence.data if evidence else None
+
+
+def _state(worker: WorkerHandle, opened: Fields) -> WorkerState:
+    """Where a worker waits, with the modules that it has loaded since it arrived too."""
+    return replace(worker.state, modules=opened.get("modules"))
 
 
 def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:

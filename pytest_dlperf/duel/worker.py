@@ -94,7 +94,11 @@ class WorkerEvaluator:
                         opening = Opening.of(
                             measurement, plan, environment, slotted=slotted, second=second
                         )
-                        self._channel.send({"is": "opened", **opening.to_json()})
+                        # Again, since a target may import the project's code in its first calls.
+                        modules = loaded_modules()
+                        self._channel.send(
+                            {"is": "opened", "modules": modules, **opening.to_json()}
+                        )
                     case "slot" if runner is not None:
                         slot = runner.slot(command["seconds"], command["number"])
                         numbers, latencies = slot.to_message()
@@ -120,7 +124,7 @@ class WorkerEvaluator:
         raise UsageError(f"{test} {name}: a duel writes no baselines: {accepted.revision}")
 
     def _send_arrival(self, where: str, name: str) -> None:
-        # The modules once only: at the first measurement the project's code has been imported.
+        # The modules once only: at the first measurement most of the project has been imported.
         modules = None if self._has_sent_modules else loaded_modules()
         self._has_sent_modules = True
         self._channel.send({"is": where, "name": name, "modules": modules})

@@ -134,6 +134,7 @@ class Workspace:
         launch = spawn(command, spec.folder, variables)
         if self.fork_server is not None:
             launch = self.fork_server.launch(spec.folder, variables, launch)
+        self.cleanup.marked(PADDING, variables[PADDING])
         process = WorkerProcess(role, launch, self.cleanup)
         paths = spec.paths if only is None else (str(spec.root / only.partition("::")[0]),)
         worker = WorkerHandle(process, role, on_message, self.request.timeout)

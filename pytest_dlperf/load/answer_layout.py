@@ -281,8 +281,12 @@ def _computed_layout(
 
 
 def _named(output: str, paths: tuple[str, ...]) -> int:
-    offered = ", ".join(repr(path) for path in paths) if paths != ("",) else "one array"
+    if paths == ("",):
+        raise UsageError(
+            f"output={output!r}: the target answers one array", "leave output= out: it is scored"
+        )
     if output not in paths:
+        offered = ", ".join(map(repr, paths))
         raise UsageError(f"output={output!r}: the target answers {offered}", "name one of them")
     return paths.index(output)
 

@@ -92,7 +92,8 @@ class PreparedTarget:
             speed.again()
         retraced = _retraced(self.tracings.count() - before)
         longer_note = (
-            f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
+            f"measured for {format_quantity(run.seconds, 's')}, so that there are enough requests "
+            "to judge"
             if run.seconds > seconds
             else ""
         )

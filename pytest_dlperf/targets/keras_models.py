@@ -20,7 +20,7 @@ from pytest_dlperf.targets.keras_inputs import check_inputs
 from pytest_dlperf.trees import as_tree, described, first_rows, leaves, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -236,9 +236,21 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], Tree]:
 def _joined(parts: list[Any]) -> Tree:
     """The answers to consecutive rows as one."""
     columns = zip(*((leaf for _, leaf in leaves(part)) for part in parts), strict=True)
-    whole = (np.concatenate(column) for column in columns)
+    whole = (_concatenated(column) for column in columns)
     joined: Tree = mapped(lambda _: next(whole), parts[0])
     return joined
+
+
+def _concatenated(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The rows of arrays, of which those with shorter rows are padded with zeros."""
+    shapes = {part.shape[1:] for part in parts}
+    if len({len(shape) for shape in shapes}) == 1 < len(shapes):
+        widest = np.max(list(shapes), axis=0)
+        parts = [
+            np.pad(part, [(0, 0), *((0, more) for more in widest - part.shape[1:])])
+            for part in parts
+        ]
+    return np.concatenate(parts)
 
 
 def _answered(model: Model, inputs: Rows) -> Tree:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytest_dlperf.data.position_scoring import PositionScorer, position_scorer
+from pytest_dlperf.data.scoring import Scorer, scorer_for
 from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.load.answer_layout import AnswerLayout, layout_of
 from pytest_dlperf.load.answer_leaves import MisfitError
 from pytest_dlperf.load.answer_tree import Sample
-from pytest_dlperf.measure.scorer import labels_to_score
+from pytest_dlperf.load.positions import RowPositions, cut
+from pytest_dlperf.measure.scorer import labels_by_position, labels_to_score
+from pytest_dlperf.ragged import PaddedRows
 from pytest_dlperf.trees import as_tree, leaves, mapped
 
 if TYPE_CHECKING:
@@ -32,14 +36,39 @@ class ModelAnswers:
     Attributes:
         layout: of its outputs.
         parts: the outputs.
-        scored: what is scored of them, shape `(rows, ...)`.
+        scored: what is scored of them, shape `(rows, ...)`, or the positions of the rows.
         labels: of what is scored; None if no output is chosen, or it has no labels.
     """
 
     layout: AnswerLayout
     parts: Sequence[Leaf]
-    scored: NDArray[Any]
-    labels: NDArray[Any] | None
+    scored: NDArray[Any] | RowPositions
+    labels: NDArray[Any] | PaddedRows | None
+
+    @property
+    def positions(self) -> NDArray[np.int64] | None:
+        """Positions of each row that are right or wrong, shape `(rows,)`; None if rows are."""
+        return self.scored.lengths if isinstance(self.scored, RowPositions) else None
+
+    def scorer(self) -> Scorer | PositionScorer:
+        """The scorer that fits answers and labels, of which there must be some.
+
+        Raises:
+            DataError: if none does.
+        """
+        if isinstance(self.scored, RowPositions) and isinstance(self.labels, PaddedRows):
+            return position_scorer(self.scored, self.labels)
+        return scorer_for(np.asarray(self.scored), np.asarray(self.labels))
+
+    def score(
+        self, scorer: Scorer | PositionScorer
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """For each row, right answers or positions, and its mean loss; shapes `(rows,)`."""
+        if isinstance(scorer, Scorer):
+            return scorer.score(np.asarray(self.scored), np.asarray(self.labels))
+        assert isinstance(self.scored, RowPositions)  # noqa: S101 - as in `scorer`
+        assert isinstance(self.labels, PaddedRows)  # noqa: S101
+        return scorer.score(self.scored, self.labels)
 
     def for_users(self) -> Tree:
         """The answers as users' metrics take them: what is scored if it was chosen."""
@@ -72,10 +101,16 @@ def model_answers(
     try:
         layout = layout_of([Sample(outputs, len(labels))], output)
         parts = layout.parts(outputs, len(labels))
-        scored = layout.to_score(parts)
+        ragged = labels_by_position(labels, layout)
+        if ragged is not None and layout.sequences is not None:
+            read = layout.read_by_position()
+            scored, _ = cut(read.to_cut(parts), ragged.ends)
+            if np.array_equal(scored.lengths, ragged.ends):
+                return ModelAnswers(read, parts, scored, ragged)
+        by_row = labels_to_score(labels, layout)
+        return ModelAnswers(layout, parts, layout.to_score(parts), by_row)
     except MisfitError as error:
         raise TargetError(f"the model's answers cannot be scored: it {error}") from error
-    return ModelAnswers(layout, parts, scored, labels_to_score(labels, layout))
 
 
 def unscored(answers: ModelAnswers) -> str:

@@ -9,7 +9,6 @@ from pytest_dlperf._values import check_count, describe, device_names
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.rows import row_shapes
 from pytest_dlperf.errors import DataError, UsageError
-from pytest_dlperf.ragged import PaddedRows
 from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.training.keras.fit import batch_size
 from pytest_dlperf.training.recipe import Recipe
@@ -87,17 +86,6 @@ def labels_of(data: Data) -> Rows:
     return data.labels
 
 
-def _check_labels(labels: Rows) -> None:
-    """Refuse labels of many lengths, whose losses Keras has no length for."""
-    for path, leaf in leaves(as_tree(labels)):
-        if isinstance(leaf, PaddedRows):
-            raise DataError(
-                f"labels{f' for {path}' if path else ''} are Ragged, and training learns from "
-                "arrays of one shape for each row\n  pad them to one length, and mask the padding "
-                "in the model's loss"
-            )
-
-
 def _outputs(labels: Rows) -> str:
     """The outputs that there are labels for, in words."""
     return ", ".join(path or "one output" for path, _ in leaves(as_tree(labels)))
@@ -129,7 +117,7 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
         test = data.test  # type: ignore[attr-defined]  # checked
     evaluated = as_data(test) if test is not None else None
     for part in filter(None, (train, evaluated)):
-        _check_labels(labels_of(part))
+        labels_of(part)  # there must be some
     if evaluated is not None:
         test_rows, train_rows = row_shapes(evaluated.inputs), row_shapes(train.inputs)
         if test_rows != train_rows:

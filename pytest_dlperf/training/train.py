@@ -12,11 +12,17 @@ import numpy as np
 
 from pytest_dlperf.data.content import content_hash
 from pytest_dlperf.data.dataset import Examples
+from pytest_dlperf.data.position_scoring import labels_by_row
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.summary import Score, summarise_score
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, scores_of
-from pytest_dlperf.measure.scorer import measured_by_users, refuse_unscored, scorer_of
+from pytest_dlperf.measure.scorer import (
+    labels_by_position,
+    measured_by_users,
+    refuse_unscored,
+    scoring_of_load,
+)
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import ANSWER_METRICS
 from pytest_dlperf.results.measurement import Measurement
@@ -218,21 +224,25 @@ def _score(model: Model, data: Data, plan: Plan) -> tuple[Score, str]:
     answers = model_answers(outputs_of(model, data.inputs), labels, plan.output, names)
     check_labels(answers, labels)
     scorer = None
-    if answers.labels is not None:
-        scorer = scorer_of(answers.scored, answers.labels, plan)
+    if answers.labels is not None or labels_by_position(labels, answers.layout) is not None:
+        every = np.arange(len(labels))
+        _, scorer = scoring_of_load(answers.parts, answers.layout, data, every, plan)
     elif _asks_quality(plan):
         refuse_unscored(labels, answers.layout, plan)
     nothing = np.zeros(len(labels))
     right, losses = nothing, nothing
     if scorer is not None and answers.labels is not None:
-        right, losses = scorer.score(answers.scored, answers.labels)
+        right, losses = answers.score(scorer)
     score = Score(
         answered=np.ones(len(labels), dtype=np.int64),
         right=right,
         loss=losses if scorer is not None and scorer.has_loss else None,
         classifies=scorer is not None and scorer.classifies,
-        by_user=user_scores(answers.for_users(), labels[:], measured_by_users(plan), len(labels)),
+        by_user=user_scores(
+            answers.for_users(), labels_by_row(labels), measured_by_users(plan), len(labels)
+        ),
         distinct=data.distinct,
+        positions=answers.positions,
     )
     return score, unscored(answers)
 

@@ -13,6 +13,7 @@ from pytest_dlperf.metrics import LOAD_METRICS, Metric, measured_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.tuning.configuration import Setup
     from pytest_dlperf.tuning.result import Tuned
 
@@ -187,10 +188,24 @@ def marker_code(tuned: Tuned) -> str:
     if serving != "Serving()":
         arguments.append(f"serving={serving}")
     code = [argument for argument in arguments if not argument.startswith('"')]
+    for text in tuned.answers:
+        (comments if text.startswith("#") else arguments).append(text)
     names = sorted({name for argument in code for name in _CLASS_NAME.findall(argument)})
     imports = ["import pytest", "", *([f"from {PACKAGE} import {', '.join(names)}"] * bool(names))]
     body = [f"    {line}" for line in (*comments, *(f"{argument}," for argument in arguments))]
     return "\n".join((*imports, "", "@pytest.mark.dlperf(", *body, ")"))
+
+
+def answers_code(plan: Plan) -> tuple[str, ...]:
+    """The marker's arguments on answers and labels that differ from their defaults."""
+    given = [f"output={_quoted(plan.output)}"] if isinstance(plan.output, str) else []
+    if callable(plan.output):
+        given = ["# output= is that of the test that was tuned"]
+    if plan.task is not None:
+        given.append(f"task={_quoted(plan.task)}")
+    if plan.allow_nan:
+        given.append("allow_nan=True")
+    return tuple(given)
 
 
 def _reached(tuned: Tuned) -> str:

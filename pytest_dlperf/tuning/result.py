@@ -125,6 +125,8 @@ class Tuned:
         reason: why it is recommended, in words.
         effects: of each value of a knob on each metric.
         scenario: the traffic, as text.
+        answers: further arguments of the marker, on answers and labels, as code; a comment of what
+            cannot be written.
         search: how configurations were chosen, as text.
         seconds: duration of the study.
         resumed: number of trials taken over from an earlier run.
@@ -147,6 +149,7 @@ class Tuned:
     seconds: float
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     table: str = field(default="", repr=False, compare=False)
 
     @property

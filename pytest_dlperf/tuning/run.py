@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.data.dataset import Examples, Split, parts_of
+from pytest_dlperf.data.scoring import score_function
 from pytest_dlperf.errors import DataError, DlperfWarning, UsageError
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.results.measurement import title_of
+from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.training.model_cache import cache_key
 from pytest_dlperf.tuning.catalogue import parameters_of, suitable
+from pytest_dlperf.tuning.code import answers_code
 from pytest_dlperf.tuning.configuration import Setup
 from pytest_dlperf.tuning.finals import measure_default
 from pytest_dlperf.tuning.journal import Journal
@@ -159,6 +162,7 @@ class Tuner:
             seconds=(instruments.clock.now_ns() - start_ns) * 1e-9,
             resumed=resumed,
             notes=_notes(resumed, quick=quick),
+            answers=answers_code(study.plan),
         )
         if quick:
             tuned = replace(tuned, reason="a smoke run compares nothing")
@@ -184,7 +188,9 @@ class Tuner:
             knobs=[[knob.name, *map(str, knob.values)] for knob in study.knobs],
             base=[study.base.trained, study.base.runtime, str(study.base.serving)],
             load=[str(plan.scenario), plan.clients, plan.devices, plan.slo, study.seconds],
+            answers=[*answers_code(plan), *map(source_hash, _scoring(study))],
             search=[tuning_plan.search, tuning_plan.seed],
+            backend=keras_backend(),
             machine=self.machine,
             versions={name: importlib.metadata.version(name) for name in versions},
         )
@@ -192,6 +198,13 @@ class Tuner:
         if self.overrides.fresh:
             journal.forget()
         return journal
+
+
+def _scoring(study: Study) -> list[Callable[..., object]]:
+    """The user's functions that score answers: `output=`, and those of metrics."""
+    metrics = [study.goal.objective, *(budget.metric for budget in study.goal.constraints)]
+    chosen = [study.plan.output] if callable(study.plan.output) else []
+    return [*chosen, *(score_function(metric.name) for metric in metrics if metric.by_user)]
 
 
 def as_split(value: object) -> Split:

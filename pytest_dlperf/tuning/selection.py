@@ -91,6 +91,7 @@ def concluded(  # noqa: PLR0913 - the fields of Tuned
     seconds: float,
     resumed: int = 0,
     notes: Sequence[str] = (),
+    answers: Sequence[str] = (),
 ) -> Tuned:
     """The result of a study, with its recommendation; see `Tuned` for the fields."""
     best = recommended(finalists, goal)
@@ -111,6 +112,7 @@ def concluded(  # noqa: PLR0913 - the fields of Tuned
         seconds=seconds,
         resumed=resumed,
         notes=tuple(notes),
+        answers=tuple(answers),
     )
 
 

@@ -184,6 +184,29 @@ def test_what_is_forgotten_is_left_alone() -> None:
         assert process.poll() is None
 
 
+@pytest.mark.parametrize("register_dies", [False, True])
+def test_daemons_are_known_by_their_environment(*, register_dies: bool) -> None:
+    """A server in a session of its own is killed after its group, and no one else's is."""
+    daemons = [
+        subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", WAIT],
+            start_new_session=True,
+            env={**os.environ, "MARK": mark},
+        )
+        for mark in ("this", "this and more")
+    ]
+    with daemons[0] as ours, daemons[1] as other:
+        with CleanupProcess() as cleanup:
+            cleanup.marked("MARK", "this")
+            if register_dies:
+                assert cleanup.pid is not None
+                os.kill(cleanup.pid, signal.SIGKILL)
+                assert wait_for(os.pidfd_open(cleanup.pid))
+        assert ours.wait(TIMEOUT) == -signal.SIGKILL
+        assert other.poll() is None
+        other.kill()
+
+
 def test_a_number_that_is_now_another_processs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group's leader that started at another time is not the one that was meant."""
     register = CleanupRegister()

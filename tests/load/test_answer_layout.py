@@ -97,6 +97,13 @@ def test_what_is_scored() -> None:
     assert by_function.shape == ()
 
 
+def test_one_array_has_no_name() -> None:
+    """It is scored without one."""
+    with pytest.raises(UsageError, match="answers one array") as error:
+        layout_of([Sample(scores(size), size) for size in SIZES], "scores")
+    assert "leave output= out" in str(error.value)
+
+
 def test_the_only_output_has_its_name() -> None:
     """It is scored without being chosen; by its name, or by a function of the dict, as well."""
 

@@ -461,15 +461,17 @@ def test_rejected_requests_are_errors() -> None:
     assert measurement["max"].value <= 0.003 + 1e-9
 
 
-def test_a_load_lasts_as_long_as_its_budgets_need() -> None:
-    """100 requests in a second do not carry a p99: the load is run for 8 s instead, and says so."""
-    options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
+@pytest.mark.parametrize(("cost", "duration", "told"), [(10, 1.0, "7.94 s"), (1, 0.1, "794 ms")])
+def test_a_load_lasts_as_long_as_its_budgets_need(cost: int, duration: float, told: str) -> None:
+    """100 requests do not carry a p99: the load is run for as many as do instead, and says so."""
+    options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=duration)
 
-    measurement = measured(exact(10 * MILLISECOND), options)
+    measurement = measured(exact(cost * MILLISECOND), options)
 
-    assert measurement.p99 == pytest.approx(0.01)
-    assert measurement.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
-    assert measurement.notes == ("measured for 8 s, so that there are enough requests to judge",)
+    assert measurement.p99 == pytest.approx(cost / 1000)
+    assert measurement.seconds == pytest.approx(0.12 * cost * 6.62, abs=0.01)  # whole calls
+    (note,) = measurement.notes
+    assert note == f"measured for {told}, so that there are enough requests to judge"
 
 
 class Spied:
@@ -785,4 +787,5 @@ def test_what_others_have_frozen_stays_frozen() -> None:
     frozen = gc.get_freeze_count()
     with quiet_gc():
         assert not gc.isenabled()
-    assert gc.get_freeze_count() == frozen
+    # What others held may have been freed meanwhile.
+    assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.01)

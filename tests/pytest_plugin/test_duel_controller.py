@@ -352,6 +352,29 @@ def test_same_code_on_both_sides_is_refused(project: Project) -> None:
     assert not project.leftovers()
 
 
+LATE = """
+def infer(batch):
+    import late
+    return late.infer(batch)
+
+def test_it(dlperf):
+    dlperf(infer, DATA, duration="0.1s")
+"""
+
+
+def test_same_code_that_is_imported_by_a_call_is_refused(project: Project) -> None:
+    """Modules that a target imports in its first calls are looked at too."""
+    project.write("lib/late.py", "def infer(batch):\n    return batch\n")
+    project.write("conftest.py", f"import sys\nsys.path.append({f'{project.top}/lib'!r})\n")
+    project.tests(LATE)
+    project.commit()
+
+    result = project.duel()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"late ({project.top}/lib/late.py): the base commit's side loaded it" in text(result)
+
+
 def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry of PYTHONPATH in the working tree is that of the worktree to the base."""
     project.write("pytest.ini", "[pytest]\n")

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from fakes import FakeMeter, FakeProgress
 
@@ -19,11 +20,13 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.digits import ReferenceData, load_digits
+from pytest_dlperf.data.rows import read_rows
 from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.ragged import Ragged
 from pytest_dlperf.targets.keras_models import Tracings, answers, dense_classifier
 
 if TYPE_CHECKING:
@@ -247,3 +250,17 @@ def test_a_function_that_could_not_be_made() -> None:
 
     assert half not in (None, made)
     Tracings().count()
+
+
+def test_answers_to_rows_of_many_lengths_are_joined() -> None:
+    """Though the batches in which they are computed were padded to different lengths."""
+    import keras
+
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), keras.layers.Embedding(9, 2)])
+    rows = read_rows(Ragged([*[[1] * 3] * 256, [1] * 5]), "inputs")
+
+    joined = np.asarray(answers(model, rows))
+
+    assert joined.shape == (257, 5, 2)
+    assert (joined[:256, 3:] == 0).all()
+    assert (joined[0, 0] == joined[256]).all()

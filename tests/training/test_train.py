@@ -348,6 +348,40 @@ def test_labels_of_other_outputs() -> None:
         measured(build=_two_outputs("dict"), data=(INPUTS, labels))
     with pytest.raises(DataError, match="labels for one output, but it learns from labels for kin"):
         measured(build=_two_outputs("dict"), data=(INPUTS, labels), test=(INPUTS, LABELS))
-    ragged = {"kind": Ragged([[0] * (1 + row % 3) for row in range(len(INPUTS))]), "total": SUMS}
-    with pytest.raises(DataError, match="labels for kind are Ragged"):
-        measured(build=_two_outputs("dict"), data=(INPUTS, ragged))
+
+
+def _tagger() -> object:
+    """A class for each token, by nothing but how often it is."""
+    import keras
+
+    model = keras.Sequential(
+        [keras.Input((None, 1)), keras.layers.Dense(3, activation="softmax", name="tag")]
+    )
+    model.compile(loss="sparse_categorical_crossentropy")
+    return model
+
+
+LONGER = Recipe(9, optimizer="adam", learning_rate=0.3)
+
+
+@pytest.mark.parametrize("pad", [0, -100])
+def test_a_label_for_each_position(pad: int) -> None:
+    """Padding is not learnt, though most positions are: real ones are all of class 2."""
+    lengths = [1, 1, 1, 1, 30, 1, 1, 1]
+    tokens = Ragged([np.zeros((length, 1), np.float32) for length in lengths], lengths=(8, 40))
+    tags = Ragged([np.full(length, 2) for length in lengths], pad=pad)
+
+    measurement = measured(build=_tagger, data=(tokens, tags), recipe=LONGER)
+
+    assert measurement.accuracy == 1
+    assert measurement["loss"].value < 0.7
+    assert measurement.rows is not None
+    assert measurement.rows.positions is not None
+    assert measurement.rows.positions.tolist() == [1, 30], "the rows of one content are one"
+
+
+def test_labels_longer_than_their_rows() -> None:
+    """An error of the data, before the training."""
+    tokens = Ragged([np.zeros((3, 1), np.float32)] * 4)
+    with pytest.raises(DataError, match="row 0"):
+        measured(build=_tagger, data=(tokens, Ragged([[0] * 5] * 4)))

@@ -12,6 +12,8 @@ from builders import estimate
 from studies import a_finalist, a_knob, a_study, a_trial
 
 from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.cleaning import Cleaning
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.targets.conversion import Quantisation
@@ -20,7 +22,7 @@ from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisati
 from pytest_dlperf.training.recipe import PiecewiseConstant, Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.catalogue import BUILT_IN
-from pytest_dlperf.tuning.code import marker_code, setup_code
+from pytest_dlperf.tuning.code import answers_code, marker_code, setup_code
 from pytest_dlperf.tuning.configuration import Setup, configured
 from pytest_dlperf.tuning.goal import parse_goal
 
@@ -161,6 +163,31 @@ def test_known_marker() -> None:
         "    serving=Serving(max_batch_size=16),",
         ")",
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "written", "comment"),
+    [
+        (Options(), {}, ""),
+        (Options(output="Click"), {"output": "Click"}, ""),
+        (
+            Options(output="click", task="regression", allow_nan=True),
+            {"output": "click", "task": "regression", "allow_nan": True},
+            "",
+        ),
+        (Options(output=len), {}, "# output= is that of the test that was tuned"),
+    ],
+)
+def test_the_marker_says_what_is_scored(
+    options: Options, written: dict[str, object], comment: str
+) -> None:
+    """As the marker of the test that was tuned does; of a function it says that there is one."""
+    answers = answers_code(plan([options]))
+    code = marker_code(study("maximize throughput", {"throughput": estimate(9.0)}, answers=answers))
+
+    _, arguments = budgets_of(code)
+    assert {name: arguments[name] for name in arguments if name != "scenario"} == written
+    assert comment in code
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import numpy as np
 
 from pytest_dlperf._values import describe
 from pytest_dlperf.clock import StoppableClock
-from pytest_dlperf.data.scoring import scorer_for
 from pytest_dlperf.errors import DataError, TrainingError
 from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.targets.keras_models import answerer
@@ -147,12 +146,15 @@ class TrainingCallback:
         if answers.labels is None:
             return {}
         try:
-            scorer = scorer_for(answers.scored, answers.labels)
+            scorer = answers.scorer()
         except DataError:
             return {}  # only a user's metric can score such labels
-        right, losses = scorer.score(answers.scored, answers.labels)
-        logs = {"val_loss": float(losses.mean())} if scorer.has_loss else {}
-        return {**logs, "val_accuracy": float(right.mean())} if scorer.classifies else logs
+        right, losses = answers.score(scorer)
+        counts = np.ones(len(right)) if answers.positions is None else answers.positions
+        logs = {"val_loss": float(np.average(losses, weights=counts))} if scorer.has_loss else {}
+        if scorer.classifies:
+            logs["val_accuracy"] = float(right.sum() / counts.sum())
+        return logs
 
     def _check(self, losses: Mapping[str, float], when: str) -> None:
         for name, loss in losses.items():

@@ -11,6 +11,7 @@ from pytest_dlperf.targets.keras import Model, name_of
 from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.targets.keras_models import clean_keras_message
 from pytest_dlperf.training.keras.callback import TrainingCallback, TrainingSpec, keras_callback
+from pytest_dlperf.training.keras.positions import fitted_labels
 from pytest_dlperf.training.recipe import CosineDecay, ExponentialDecay, PiecewiseConstant, Schedule
 
 if TYPE_CHECKING:
@@ -144,10 +145,12 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     keras.utils.set_random_seed(seed)  # Keras shuffles by the global generators
     spec = TrainingSpec(recipe, len(train.inputs), size, output)
     callback = TrainingCallback(model, clock, spec, test, on_epoch_end)
+    labels, weights = fitted_labels(train.labels, train.inputs)
     try:
         model.fit(
             train.inputs[:],
-            train.labels[:],
+            labels,
+            sample_weight=weights,
             batch_size=size,
             epochs=recipe.epochs,
             shuffle=not recipe.all_at_once,

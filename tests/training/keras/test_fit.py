@@ -14,6 +14,7 @@ import pytest
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.errors import TargetError, TrainingError, UsageError
+from pytest_dlperf.ragged import Ragged
 from pytest_dlperf.training.keras.fit import built, compiled, fit, schedule_for
 from pytest_dlperf.training.recipe import (
     CosineDecay,
@@ -452,3 +453,35 @@ def test_keras_own_limits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(UsageError, match=f"unset KERAS_{name.upper()}"):
         fit(model, DATA, None, Recipe(1), MonotonicClock(), print, 0)
+
+
+def _tagger(seed: int) -> Any:  # noqa: ANN401 - Keras has no types
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [keras.Input((None, FEATURES)), keras.layers.Dense(CLASSES, activation="softmax")]
+    )
+    model.compile(loss="sparse_categorical_crossentropy", optimizer="sgd")
+    return model
+
+
+def _weights(examples: Examples) -> NDArray[np.float64]:
+    model = _tagger(0)
+    fit(model, examples, None, Recipe(3, batch_size=8), MonotonicClock(), lambda _: None, 0)
+    return np.concatenate([each.ravel() for each in model.get_weights()])
+
+
+def test_labels_of_positions() -> None:
+    """As without padding: rows of one length as Keras' own arrays, and padding changes nothing."""
+    inputs = _RANDOM.normal(size=(24, 5, FEATURES)).astype(np.float32)
+    tags = _RANDOM.integers(0, CLASSES, (24, 5))
+
+    arrays = _weights(Examples(inputs, tags))
+    ragged = _weights(Examples(inputs, Ragged(list(tags))))
+    padded = _weights(
+        Examples(Ragged(list(inputs), lengths=(3, 9)), Ragged(list(tags), pad=-1, lengths=(7,)))
+    )
+
+    np.testing.assert_array_equal(ragged, arrays)
+    np.testing.assert_allclose(padded, arrays, rtol=1e-5)
