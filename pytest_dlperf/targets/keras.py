@@ -98,17 +98,19 @@ def devices_here() -> tuple[str, ...]:
 
 
 def batch_size(target: Any) -> int | None:  # noqa: ANN401 - a model or a function
-    """The only batch size that a model or a concrete function takes; None if it takes any."""
+    """The only batch size that a model or a function takes; None if it takes any."""
     if is_keras_model(target):
         return fixed_batch_size(target)
     target = target.signatures[SERVING] if is_saved_model(target) else target
-    if not hasattr(target, "structured_input_signature"):
+    of_concrete = getattr(target, "structured_input_signature", None)
+    signature = of_concrete or getattr(target, "input_signature", None)
+    if signature is None:
         return None
     import tensorflow as tf
 
     sizes = {
         spec.shape[0]
-        for spec in tf.nest.flatten(target.structured_input_signature)
+        for spec in tf.nest.flatten(signature)
         if isinstance(spec, tf.TensorSpec) and spec.shape.rank
     }
     size = next(iter(sizes)) if len(sizes) == 1 else None

@@ -190,7 +190,7 @@ def test_data_that_a_converted_model_would_change(tmp_path: Path) -> None:
         measured(path, (np.full((50, 2), 1.5), None))
 
 
-@pytest.mark.parametrize("kind", ["keras", "function", "onnx"])
+@pytest.mark.parametrize("kind", ["keras", "function", "concrete function", "onnx"])
 def test_a_fixed_batch_size(kind: str) -> None:
     """It is found, and batches are filled up to it; another one is refused."""
     import keras
@@ -201,9 +201,10 @@ def test_a_fixed_batch_size(kind: str) -> None:
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.ops.reshape(inputs, (4, 8))))
     labels = (ROWS @ np.asarray(model.weights[0])).argmax(1)
     target: Any = model
-    if kind == "function":
-        spec = tf.TensorSpec((4, 8), tf.float32)
-        target = tf.function(model).get_concrete_function(spec)
+    if "function" in kind:
+        target = tf.function(model, input_signature=[tf.TensorSpec((4, 8), tf.float32)])
+    if kind == "concrete function":
+        target = target.get_concrete_function()
     if kind == "onnx":
         target = onnxruntime.InferenceSession(matrix_product(np.asarray(model.weights[0]), 4))
 
