@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.metrics import find_metric
+from pytest_dlperf.metrics import find_metric, metric_named
 from pytest_dlperf.results.series import NO_SERIES, Series
 from pytest_dlperf.units import format_quantity
 
@@ -50,7 +50,7 @@ class CallCounts:
             raise ValueError(f"{self.requests} requests in {self.calls} calls")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Measurement:
     """Results of one load on one target.
 
@@ -136,6 +136,13 @@ class Measurement:
         if known is not None and name in self.at_least:
             reason = f"more than {format_quantity(self.at_least[name], known.unit)}: {reason}"
         raise KeyError(f"{metric}: {reason}; measured: {', '.join(self.metrics)}")
+
+    def __repr__(self) -> str:
+        figures = [
+            f"{name} {format_quantity(estimate.value, metric_named(name).unit)}"
+            for name, estimate in self.metrics.items()
+        ]
+        return f"<Measurement {self.title}: {', '.join(figures)}>"
 
     def __contains__(self, metric: object) -> bool:
         """Whether a metric, by its name, was measured."""

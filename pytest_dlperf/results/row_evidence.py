@@ -33,7 +33,7 @@ _FLOATS: Final = MappingProxyType({"f2": "<f2", "f4": "<f4"})
 _LARGEST: Final = float(np.finfo(np.float32).max)  # beyond it a stored score would be infinite
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RowScores:
     """The scores of the distinct rows of one evaluation set, by the name of the metric.
 
@@ -54,6 +54,12 @@ class RowScores:
     def __post_init__(self) -> None:
         rounded = {name: _rounded(name, scores) for name, scores in self.scores.items()}
         object.__setattr__(self, "scores", MappingProxyType(rounded))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RowScores) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.data, *self.scores))
 
     @property
     def complete(self) -> bool:
@@ -143,7 +149,7 @@ def _unpacked(packed: bytes, kind: str, rows: int) -> NDArray[np.float64]:
     return scores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Which distinct rows of one evaluation set were answered correctly.
 
@@ -166,6 +172,12 @@ class Rows:
     right: NDArray[np.bool_] | NDArray[np.int64]
     copies: NDArray[np.int64] | None = None
     positions: NDArray[np.int64] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())
 
     def pairable(self, base: Rows) -> bool:
         """Whether both are about the same rows, or positions of them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from baseline_project import OLD, TEST, Project, Terminal, session
-from builders import MACHINE
+from builders import MACHINE, make_rows
 
 from pytest_dlperf.cli import main
 from pytest_dlperf.results.verdict import Verdict
@@ -86,6 +86,18 @@ def test_a_first_baseline(project: Project, review: Review) -> None:
     accepted = project.baseline()
     assert accepted is not None
     assert (accepted.anchor, accepted.changes) == (accepted.newest, 0)
+
+
+def test_a_baseline_with_the_results_of_rows(project: Project, review: Review) -> None:
+    """That it was read again does not make it another one."""
+    old, new = (
+        dataclasses.replace(entry, rows=make_rows([1, 0, 1, 1])) for entry in (OLD, MUCH_BETTER)
+    )
+    project.accept(old)
+    project.ran(new)
+
+    assert "accepted: 1 of 1" in review("a\n")
+    assert project.baseline() is not None
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import estimate, make_measurement
+from builders import estimate, make_measurement, make_rows
 
 
 def test_metrics_by_name() -> None:
@@ -48,3 +48,14 @@ def test_what_was_measured_is_in_it() -> None:
     assert "p95" not in measurement
     assert "speed" not in measurement
     assert 3 not in measurement
+
+
+def test_the_text_of_a_measurement() -> None:
+    """One line of figures, as an assertion that fails shows it; no evidence of its rows."""
+    measurement = make_measurement(
+        {"throughput": estimate(1500.0), "accuracy": estimate(0.98)},
+        test="t.py::a",
+        rows=make_rows([1] * 10_000),
+    )
+
+    assert repr(measurement) == "<Measurement t.py::a: throughput 1,500/s, accuracy 98.00 %>"

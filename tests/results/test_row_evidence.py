@@ -293,3 +293,17 @@ def test_more_right_than_there_are() -> None:
     """Such a file is damaged."""
     with pytest.raises(ValueError, match="more positions right"):
         Rows.from_json(with_positions([3], [2]).to_json())
+
+
+def test_evidence_is_compared_by_its_content() -> None:
+    """As all that holds it is: a baseline that was read again is the one that was shown."""
+    rows, other = make_rows([1, 0, 1]), make_rows([1, 1, 1])
+    assert rows == Rows.from_json(rows.to_json())
+    assert hash(rows) == hash(make_rows([1, 0, 1]))
+    assert rows != other
+    assert rows != scores_of([1.0, 0.0, 1.0])
+
+    scores = scores_of([0.5, float("nan")])
+    assert scores == RowScores.from_json(written(scores))
+    assert hash(scores) == hash(scores_of([0.5, float("nan")]))
+    assert scores != scores_of([0.5, 0.0])
