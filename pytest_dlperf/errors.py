@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_LONGEST: Final = 300  # characters of another one's message
+_COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
+
 
 class DlperfError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -107,6 +113,12 @@ def in_a_line(error: Exception) -> str:
     """The kind of an exception, and the first line of its message."""
     first = str(error).strip().partition("\n")[0]
     return f"{kind_of(error)}: {first:.300}" if first else kind_of(error)
+
+
+def message_of(error: Exception) -> str:
+    """The kind and the message of an exception in one line, without colours and line breaks."""
+    message = " ".join(_COLOUR.sub("", str(error)).split())
+    return f"{kind_of(error)}: {message}"[:_LONGEST]
 
 
 class BaselineError(DlperfError):

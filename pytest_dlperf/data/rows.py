@@ -153,7 +153,8 @@ def as_rows(value: object, what: str, *, text: bool = False) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} cannot be read as one array: {error}") from None
+        hint = "\n  Ragged(rows) stands for rows of many lengths" * ("inhomogeneous" in str(error))
+        raise DataError(f"{what} cannot be read as one array: {error}{hint}") from None
     if text and array.dtype.kind in {*_TEXT, _STRINGS, "O"} and array.ndim and len(array):
         # As given, since numpy makes bytes of str that stand beside bytes.
         return _texts(np.asarray(value, object), what)
@@ -200,8 +201,8 @@ def row_shapes(rows: Rows) -> object:
     return rows.shape[1:]
 
 
-def check_finite(rows: Rows, what: str) -> None:
-    """Raise a DataError that names the first row with a value that is not finite."""
+def check_finite(rows: Rows, what: str, hint: str = "") -> None:
+    """Raise a DataError that names the first row with a value that is not finite, with a hint."""
     for path, leaf in leaves(as_tree(rows)):
         values = contents(leaf)[0]
         if values.dtype.kind != "f":
@@ -210,4 +211,7 @@ def check_finite(rows: Rows, what: str) -> None:
         if len(bad):
             name = f"{what}.{path}" if path else what
             more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
-            raise DataError(f"{name}: row {int(bad[0])} has a value that is not finite{more}")
+            next_step = f"\n  {hint}" if hint else ""
+            raise DataError(
+                f"{name}: row {int(bad[0])} has a value that is not finite{more}{next_step}"
+            )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf._processes import call_with_timeout
-from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
+from pytest_dlperf.errors import RemoteError, TargetError, UsageError, message_of
 from pytest_dlperf.load.answer_layout import AnswerLayout, layout_of
 from pytest_dlperf.load.answer_leaves import MisfitError, has_values
 from pytest_dlperf.load.answer_tree import Sample
 from pytest_dlperf.load.async_runner import CoroutineTarget
 from pytest_dlperf.load.outputs import describe_outputs, owned_copy, read_outputs
 from pytest_dlperf.targets.process_replica import IsolatedTarget
+from pytest_dlperf.targets.users_frames import cause_in_users_code
 from pytest_dlperf.trees import described, rows_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _OF_ONE_THREAD: Final = (
 _BATCH_AXIS: Final = (
     "answers keep the batch axis, for a batch of one row too; a function that takes one row "
     "without it is called with clients='threads'"
+)
+_BUILDS: Final = (
+    "it is called with a batch; of a function that builds a model, give what it returns"
 )
 _CHECK_SERVER: Final = (
     "check that the server runs and has loaded the model, and that the URL and the model's name "
@@ -94,11 +98,9 @@ def _first_call(replica: Target, batch: Tree, description: str, timeout: float) 
         hint = "" if "\n" in str(error) else f"\n  {_CHECK_SERVER}"
         raise TargetError(f"{failed}: {error}{hint}") from None
     except Exception as error:  # noqa: BLE001 - the target may raise anything
-        trace = error.__traceback__
         of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch, error) else ""
-        raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
-            error if trace and trace.tb_next else None  # the target's frames, if any
-        )
+        hint = of_this_thread or _hint_on_builder(error)
+        raise TargetError(f"{failed}: {message_of(error)}{hint}") from cause_in_users_code(error)
     rows = rows_of(batch)
     # A copy, as the target may reuse its buffer for the next size.
     sample = Sample(owned_copy(read), rows)
@@ -116,6 +118,12 @@ def _first_call(replica: Target, batch: Tree, description: str, timeout: float) 
         f"{describe_outputs(returned)}{problem}; expected an array with one row a request, shape "
         f"({rows}, ...), or a dict, list or tuple of such arrays{_hint(returned, read)}"
     )
+
+
+def _hint_on_builder(error: Exception) -> str:
+    if isinstance(error, TypeError) and "takes 0 positional arguments" in str(error):
+        return f"\n  {_BUILDS}"
+    return ""
 
 
 def _batch(batch: Tree) -> str:

@@ -92,6 +92,7 @@ def _check_model(name: str, model: Any, inputs: Tree) -> None:  # noqa: ANN401 -
     else:
         fits = len(names) == 1
     if fits:
+        _check_shapes(name, dict(zip(keyed or names, tensors, strict=False)), inputs)
         return
     if keyed:
         hint = "give a dict with these names"
@@ -100,6 +101,23 @@ def _check_model(name: str, model: Any, inputs: Tree) -> None:  # noqa: ANN401 -
     else:
         hint = "give one array"
     raise _misfit(name, keyed or names, inputs, hint)
+
+
+def _check_shapes(name: str, tensors: Mapping[str, Any], inputs: Tree) -> None:
+    if isinstance(inputs, Mapping):
+        pairs = [(f" for {key}", tensors[key], inputs[key]) for key in tensors if key in inputs]
+    else:
+        given = [leaf for _, leaf in leaves(inputs)]
+        words = [f" for {key}" if len(given) > 1 else "" for key in tensors]
+        pairs = list(zip(words, tensors.values(), given, strict=False))
+    for which, tensor, leaf in pairs:
+        wanted, found = tuple(tensor.shape[1:]), tuple(getattr(leaf, "shape", ())[1:])
+        known = (None not in {a, b} and a != b for a, b in zip(wanted, found, strict=False))
+        # Of another rank Keras adds or removes an axis of one.
+        if len(wanted) == len(found) and any(known):
+            raise UsageError(
+                f"{name} takes rows of shape {wanted}{which}; those of the data have shape {found}"
+            )
 
 
 def _is_optional(tensor: Any) -> bool:  # noqa: ANN401 - a symbolic tensor of Keras

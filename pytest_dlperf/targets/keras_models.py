@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import re
 import sys
 import warnings
 from collections import Counter
@@ -13,10 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
+from pytest_dlperf.errors import (
+    DlperfError,
+    OneLayoutError,
+    TargetError,
+    UsageError,
+    message_of,
+)
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.targets.keras_inputs import check_inputs
+from pytest_dlperf.targets.users_frames import cause_in_users_code
 from pytest_dlperf.trees import as_tree, described, first_rows, leaves, mapped
 
 if TYPE_CHECKING:
@@ -31,8 +37,6 @@ if TYPE_CHECKING:
 Layer = Any  # Keras has no types
 
 _BATCH_ROWS: Final = 256
-_MAX_LENGTH: Final = 300
-_COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
 def dense_classifier(features: int, units: int, classes: int, seed: int) -> Model:
@@ -132,7 +136,7 @@ def copied(
             _take_weights(new, weights.get(id(old)) or old.get_weights())
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{name_of(model)} cannot be copied: {clean_keras_message(error)}",
+            f"{name_of(model)} cannot be copied: {message_of(error)}",
             "a layer or model of a class of its own needs get_config(), as Keras' guide to saving "
             "says",
         ) from error
@@ -152,7 +156,7 @@ def layer_placed_anew(layer: Layer) -> Layer:
         for old, new in zip(inner_layers(layer), inner_layers(copy), strict=True):
             _take_weights(new, old.get_weights())
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
-        why = f"{name_of(layer)} cannot be copied: {clean_keras_message(error)}"
+        why = f"{name_of(layer)} cannot be copied: {message_of(error)}"
         raise OneLayoutError(why) from error
     return copy
 
@@ -219,11 +223,11 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], Tree]:
         concrete = trace(model, sample)
     except DlperfError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the framework may raise anything
         raise TargetError(
             f"{name_of(model)} does not take rows of {described(as_tree(sample))}: "
-            f"{clean_keras_message(error)}"
-        ) from error
+            f"{message_of(error)}"
+        ) from cause_in_users_code(error)
     infer = caller(concrete)
 
     def infer_all(inputs: Rows) -> Tree:
@@ -263,19 +267,12 @@ def _answered(model: Model, inputs: Rows) -> Tree:
         try:
             # Copied, as PyTorch makes tensors of arrays that can be written to.
             outputs = model(mapped(np.array, batch), training=False)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the framework may raise anything
             raise TargetError(
-                f"{name_of(model)} does not take rows of {described(batch)}: "
-                f"{clean_keras_message(error)}"
-            ) from error
+                f"{name_of(model)} does not take rows of {described(batch)}: {message_of(error)}"
+            ) from cause_in_users_code(error)
         parts.append(mapped(lambda leaf: np.asarray(keras.ops.convert_to_numpy(leaf)), outputs))
     return _joined(parts)
-
-
-def clean_keras_message(error: Exception) -> str:
-    """An exception of Keras in one line: Keras' messages have colours and line breaks."""
-    message = " ".join(_COLOUR.sub("", str(error)).split())
-    return f"{type(error).__name__}: {message}"[:_MAX_LENGTH]
 
 
 class Tracings:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_dlperf._values import explicit
-from pytest_dlperf.errors import TargetError, UsageError, kind_of
+from pytest_dlperf.errors import TargetError, UsageError, message_of
 from pytest_dlperf.load.async_runner import CoroutineTarget, EventLoop, one_row
 from pytest_dlperf.load.outputs import (
     with_batch_axis,
@@ -22,7 +23,8 @@ from pytest_dlperf.targets.keras_inputs import check_inputs
 from pytest_dlperf.targets.kinds import kind_of_target
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
-from pytest_dlperf.trees import RowTree, as_tree, described, mapped
+from pytest_dlperf.targets.users_frames import cause_in_users_code
+from pytest_dlperf.trees import RowTree, as_tree, described, leaves, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -214,15 +216,23 @@ def _resolve_compiled(
         compiled = [kind.compile_target(target, sample, plan, clock, device) for device in devices]
     except (TargetError, UsageError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the framework may raise anything
         raise TargetError(
-            f"{name} could not be compiled for {_inputs(sample)}: {kind_of(error)}: {error}"
-        ) from error
+            f"{name} could not be compiled for {_inputs(sample)}: {message_of(error)}"
+            f"{_hint_on_type(error, sample)}"
+        ) from cause_in_users_code(error)
     where = f" on {', '.join(serving.devices)}" if serving.devices else ""
     batches = " or ".join(dict.fromkeys(replica.batches for replica in compiled))
     remark = "; ".join(dict.fromkeys(replica.remark for replica in compiled if replica.remark))
     replicas = tuple(islice(cycle(compiled), plan.lanes))
     return _Resolved(replicas, f"{name}{where}, {batches}", remark)
+
+
+def _hint_on_type(error: Exception, sample: Rows) -> str:
+    types = {str(leaf.dtype) for _, leaf in leaves(as_tree(sample))}
+    if "float64" in types and re.search(r"\b(Double|double|float64|F64|f64)\b", str(error)):
+        return '\n  the data is float64, as NumPy makes it: give .astype("float32")'
+    return ""
 
 
 def _inputs(sample: Rows) -> str:

@@ -222,6 +222,21 @@ MISUSES = {
         "KeyError: 'item'",
         "user: int64 (1,)",
     ),
+    "rows of many lengths in a list": (
+        "dlperf(identity, ([[1, 2], [3]], None))",
+        "inputs cannot be read as one array",
+        "Ragged(rows) stands for rows of many lengths",
+    ),
+    "a missing value": (
+        "dlperf(identity, ([[1.0], [float('nan')]], None))",
+        "inputs: row 1 has a value that is not finite",
+        "allow_nan=True",
+    ),
+    "a function that builds the model": (
+        "dlperf(lambda: recommend, (BOTH, None))",
+        "takes 0 positional arguments",
+        "give what it returns",
+    ),
     "rows without a length": (
         "dlperf(identity, (Ragged([1, 2]), None))",
         "row 0 is 1",

@@ -141,7 +141,7 @@ def test_a_structure_with_one_tensor_is_that_tensor(
 
 def test_the_wrong_input_shape_is_named(model: Any, digits: ReferenceData) -> None:  # noqa: ANN401
     """Data that the model cannot take: an error with the shape, before any load."""
-    with pytest.raises(Exception, match=r"could not be compiled for inputs of shape \(batch, 3\)"):
+    with pytest.raises(UsageError, match=r"rows of shape \(64,\); those of the data .* \(3,\)"):
         measured(model, (digits.test.inputs[:, :3], digits.test.labels))
 
 

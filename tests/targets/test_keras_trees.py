@@ -354,3 +354,35 @@ def test_ragged_tensors(tagger: Any) -> None:  # noqa: ANN401
 
     assert ragged.errors == ()
     assert ragged.metrics["accuracy"].value == padded.metrics["accuracy"].value
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"one": np.ones((9, 4)), "two": np.ones((9, 3))}, r"shape \(2,\) for two; .* \(3,\)"),
+        ((np.ones((9, 5)), np.ones((9, 2))), r"shape \(4,\) for one; .* \(5,\)"),
+    ],
+)
+def test_inputs_of_another_shape(inputs: Any, said: str) -> None:  # noqa: ANN401 - a tree
+    """What it takes and what the data has, in a line; no frame of the framework is shown."""
+    import keras
+
+    one, two = keras.Input((4,), name="one"), keras.Input((2,), name="two")
+    model = keras.Model([one, two], keras.layers.concatenate([one, two]))
+
+    with pytest.raises(UsageError, match=said) as caught:
+        measured(model, (inputs, None))
+    assert caught.value.__cause__ is None
+
+
+def test_shapes_that_keras_adjusts() -> None:
+    """An axis of one is added or left out by Keras, and any length is any."""
+    import keras
+
+    numbers = keras.Input((), name="numbers")
+    steps = keras.Input((None, 2), name="steps")
+    pooled = keras.layers.GlobalAveragePooling1D()(steps)
+    model = keras.Model([numbers, steps], [keras.ops.expand_dims(numbers, 1) * pooled])
+
+    found = measured(model, ((np.ones(9), np.ones((9, 7, 2))), None))
+    assert found.errors == ()

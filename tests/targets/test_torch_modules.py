@@ -186,6 +186,7 @@ def test_a_module_is_placed_anew_for_a_duel() -> None:
         (ROWS, {"serving": Serving(intra_op_threads=1)}, "needs a model or function of TensorFlow"),
         (ROWS, {"clients": "async"}, "clients='async' with PyTorch module Sequential"),
         (ROWS[:, :5], {}, "mat1 and mat2"),
+        (ROWS.astype(np.float64), {}, 'give .astype("float32")'),
     ],
 )
 def test_misuses(rows: object, options: dict[str, Any], said: str) -> None:

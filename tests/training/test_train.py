@@ -16,7 +16,7 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.scoring import metric
-from pytest_dlperf.errors import DataError, TargetError, TrainingError, UsageError
+from pytest_dlperf.errors import DataError, TrainingError, UsageError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.ragged import Ragged
@@ -206,7 +206,7 @@ def test_a_training_that_diverges() -> None:
         ({"data": (INPUTS, None)}, DataError, "training needs labels"),
         ({"data": (INPUTS, LABELS[:3])}, DataError, "400 rows of inputs, but 3 labels"),
         ({"test": (INPUTS[:, :2], LABELS)}, DataError, r"test rows of shape \(2,\)"),
-        ({"data": (INPUTS[:, :2], LABELS)}, TargetError, r"does not take rows of float32 \(1, 2\)"),
+        ({"data": (INPUTS[:, :2], LABELS)}, UsageError, r"takes rows of shape \(4,\)"),
         ({"data": (INPUTS, LABELS + 5)}, DataError, "is no class of a target with 3 scores"),
     ],
 )

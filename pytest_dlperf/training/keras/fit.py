@@ -6,10 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.errors import DlperfError, TargetError, UsageError, message_of
 from pytest_dlperf.targets.keras import Model, name_of
 from pytest_dlperf.targets.keras_backend import is_keras_model
-from pytest_dlperf.targets.keras_models import clean_keras_message
+from pytest_dlperf.targets.users_frames import cause_in_users_code
 from pytest_dlperf.training.keras.callback import TrainingCallback, TrainingSpec, keras_callback
 from pytest_dlperf.training.keras.positions import fitted_labels
 from pytest_dlperf.training.recipe import CosineDecay, ExponentialDecay, PiecewiseConstant, Schedule
@@ -159,10 +159,10 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
         )
     except DlperfError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the framework may raise anything
         raise TargetError(
-            f"{name_of(model)} could not be fitted: {clean_keras_message(error)}"
-        ) from error
+            f"{name_of(model)} could not be fitted: {message_of(error)}"
+        ) from cause_in_users_code(error)
     return callback.run()
 
 
