@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from pytest_dlperf.load.answer_tree import Sample
 from pytest_dlperf.load.async_runner import CoroutineTarget
 from pytest_dlperf.load.outputs import describe_outputs, owned_copy, read_outputs
 from pytest_dlperf.targets.process_replica import IsolatedTarget
-from pytest_dlperf.targets.users_frames import cause_in_users_code
+from pytest_dlperf.targets.users_frames import cause_in_users_code, in_users_code
 from pytest_dlperf.trees import described, rows_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _BATCH_AXIS: Final = (
 )
 _BUILDS: Final = (
     "it is called with a batch; of a function that builds a model, give what it returns"
+)
+_TAKES_NOTHING: Final = re.compile(  # of a function, or of a method beside its object
+    r"takes 0 positional arguments|\w\.\w+\(\) takes 1 positional argument but 2 "
 )
 _CHECK_SERVER: Final = (
     "check that the server runs and has loaded the model, and that the URL and the model's name "
@@ -121,9 +125,9 @@ def _first_call(replica: Target, batch: Tree, description: str, timeout: float) 
 
 
 def _hint_on_builder(error: Exception) -> str:
-    if isinstance(error, TypeError) and "takes 0 positional arguments" in str(error):
-        return f"\n  {_BUILDS}"
-    return ""
+    # With a frame of the user's, it is a call within the target that has too many arguments.
+    counted = isinstance(error, TypeError) and _TAKES_NOTHING.search(str(error))
+    return f"\n  {_BUILDS}" if counted and not in_users_code(error) else ""
 
 
 def _batch(batch: Tree) -> str:
@@ -136,6 +140,7 @@ def _hint(returned: object, read: object) -> str:
     numbers = isinstance(read, np.ndarray) and read.dtype.kind in "biuf" and read.size > 0
     for applies, hint in (
         (returned is None, "does the callable return its answer?"),
+        (callable(returned), _BUILDS),
         (inspect.isawaitable(returned), "a coroutine function is called with clients='async'"),
         (isinstance(returned, Iterator), "list(...) makes values of it"),
         (numbers, _BATCH_AXIS),

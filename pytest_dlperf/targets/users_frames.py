@@ -24,7 +24,7 @@ def cause_in_users_code(error: Exception) -> Exception | None:
         None if no frame is the user's, as with data that a built-in layer refuses.
     """
     trace = None
-    for frame in reversed(list(_frames(error))):
+    for frame in reversed(list(frames_of(error))):
         if is_users(frame.tb_frame.f_code.co_filename):
             trace = TracebackType(trace, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     if trace is None:
@@ -34,6 +34,11 @@ def cause_in_users_code(error: Exception) -> Exception | None:
     return error.with_traceback(trace)
 
 
+def in_users_code(error: Exception) -> bool:
+    """Whether an error has a frame of the user's own code."""
+    return any(is_users(frame.tb_frame.f_code.co_filename) for frame in frames_of(error))
+
+
 def is_users(file: str) -> bool:
     """Whether code is neither of Python, of an installed package nor of this one."""
     if file.startswith("<") or any(part in file for part in _PACKAGES):
@@ -41,7 +46,8 @@ def is_users(file: str) -> bool:
     return not any(file.startswith(f"{folder}/") for folder in _folders())
 
 
-def _frames(error: Exception) -> Iterator[TracebackType]:
+def frames_of(error: Exception) -> Iterator[TracebackType]:
+    """The frames of an error, the outermost first."""
     trace = error.__traceback__
     while trace is not None:
         yield trace

@@ -178,10 +178,41 @@ def test_a_list_of_rows_stays_one() -> None:
         assert answer.shape == (rows, 1, 2)
 
 
+class Builder:
+    """Has a method that builds a model."""
+
+    def build(self) -> object:
+        """Take no batch."""
+        return self
+
+
+def _build() -> object:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("target", "hinted"),
+    [
+        (_build, True),
+        (lambda *, width=3: width, True),
+        (Builder().build, True),
+        (lambda _: _build(1), False),  # type: ignore[call-arg]
+        (lambda _: Builder().build(1), False),  # type: ignore[call-arg]
+    ],
+)
+def test_a_function_that_builds_a_model(target: Any, hinted: bool) -> None:  # noqa: ANN401, FBT001
+    """It is told from a target that itself calls a function with too many arguments."""
+    with pytest.raises(TargetError, match="positional argument") as caught:
+        prepared(target, Serving(8))
+
+    assert ("builds a model, give what it returns" in str(caught.value)) is hinted
+
+
 @pytest.mark.parametrize(
     ("infer", "got", "hint"),
     [
         (lambda _: None, "with None;", "does the callable return its answer?"),
+        (lambda _: len, "builtin_function", "give what it returns"),
         (lambda b: {"a": b, "b": b[:0]}, "a dict of 2 outputs", "b: 0 rows for a batch of 1"),
         (lambda b: (b, b.T), "a tuple of 2 arrays", "1: 2 rows for a batch of 1"),
         (lambda b: (row for row in b), "a generator, which has no values yet", r"list\("),
