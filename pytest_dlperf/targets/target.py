@@ -16,7 +16,7 @@ from pytest_dlperf.load.outputs import (
     with_batch_axis,
 )
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.targets import keras
+from pytest_dlperf.targets import keras, torch_modules
 from pytest_dlperf.targets.first_calls import first_calls, layout_of_target
 from pytest_dlperf.targets.grouping import grouped, length_groups
 from pytest_dlperf.targets.keras_inputs import check_inputs
@@ -219,13 +219,18 @@ def _resolve_compiled(
     except Exception as error:  # noqa: BLE001 - the framework may raise anything
         raise TargetError(
             f"{name} could not be compiled for {_inputs(sample)}: {message_of(error)}"
-            f"{_hint_on_type(error, sample)}"
+            f"{_hint_on_layer(error, target)}{_hint_on_type(error, sample)}"
         ) from cause_in_users_code(error)
     where = f" on {', '.join(serving.devices)}" if serving.devices else ""
     batches = " or ".join(dict.fromkeys(replica.batches for replica in compiled))
     remark = "; ".join(dict.fromkeys(replica.remark for replica in compiled if replica.remark))
     replicas = tuple(islice(cycle(compiled), plan.lanes))
     return _Resolved(replicas, f"{name}{where}, {batches}", remark)
+
+
+def _hint_on_layer(error: Exception, target: object) -> str:
+    layer = torch_modules.layer_of(error, target)
+    return f"\n  {layer}" if layer else ""
 
 
 def _hint_on_type(error: Exception, sample: Rows) -> str:

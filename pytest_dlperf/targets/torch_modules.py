@@ -6,7 +6,7 @@ import copy
 import sys
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pytest_dlperf.errors import UsageError, in_a_line
 from pytest_dlperf.targets.arguments import parameters_of, taking_batches
 from pytest_dlperf.targets.compiled import CompiledTarget, batched, of_fixed_sizes
 from pytest_dlperf.targets.keras_backend import fixed_batch_size, is_keras_model, keras_backend
+from pytest_dlperf.targets.users_frames import frames_of
 from pytest_dlperf.trees import as_tree, leaves, mapped
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.trees import Rows, Tree
+
+_LONGEST: Final = 120  # characters of a layer; a module of many is its user's, who knows it
 
 
 def recognises(target: object) -> bool:
@@ -122,6 +125,22 @@ def compile_target(
         return CompiledTarget(padded, batches, source=module)
 
     return call_with_timeout(plan.compile_timeout, compiled)
+
+
+def layer_of(error: Exception, target: object) -> str:
+    """The innermost layer of a module that an error passed, with its sizes; empty without one.
+
+    PyTorch's own messages name neither: `index out of range in self`.
+    """
+    if not recognises(target):
+        return ""
+    inner: Any = target
+    kinds = [type(module) for module in inner.modules()]
+    layer, passed = None, [frame.tb_frame.f_locals.get("self") for frame in frames_of(error)]
+    for module in passed:  # of a copy in evaluation mode, so that it is told by its type
+        layer = module if type(module) in kinds else layer
+    words = " ".join(repr(layer).split())
+    return "" if layer is None or len(words) > _LONGEST else f"refused by {words}"
 
 
 def _copied(place: Any, leaf: NDArray[Any]) -> Any:  # noqa: ANN401 - a device, a tensor

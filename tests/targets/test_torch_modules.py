@@ -197,6 +197,26 @@ def test_misuses(rows: object, options: dict[str, Any], said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("layers", "rows", "said"),
+    [
+        (
+            lambda: torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(20, 3)),
+            ROWS,
+            "Linear(in_features=20, out_features=3, bias=True)",
+        ),
+        (lambda: torch.nn.Embedding(5, 3), np.full((8, 4), 9), "Embedding(5, 3)"),
+        (lambda: torch.nn.Conv1d(2, 4, 3), ROWS, "Conv1d(2, 4, kernel_size=(3,), stride=(1,))"),
+    ],
+)
+def test_the_layer_that_refuses_the_data(layers: Any, rows: Any, said: str) -> None:  # noqa: ANN401
+    """PyTorch's own message has sizes of a product, or none: the layer says what it takes."""
+    with pytest.raises(TargetError) as caught:
+        measured(layers(), (rows, None))
+
+    assert str(caught.value).endswith(f"\n  refused by {said}")
+
+
 def test_what_is_no_module() -> None:
     """Its class, and functions that use PyTorch, are no modules."""
     assert kind_of_target(torch.nn.Linear) is None
