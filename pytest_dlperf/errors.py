@@ -6,7 +6,9 @@ import re
 from typing import Final
 
 _LONGEST: Final = 300  # characters of another one's message
-_COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
+_NOISE: Final = re.compile(  # colours, and names that TensorFlow gives to parts of a graph
+    r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\}|\[\[\{\{node [^}]*\}\}\]\]|\[Op:[^\]]*\]"
+)
 
 
 class DlperfError(Exception):
@@ -116,8 +118,8 @@ def in_a_line(error: Exception) -> str:
 
 
 def message_of(error: Exception) -> str:
-    """The kind and the message of an exception in one line, without colours and line breaks."""
-    message = " ".join(_COLOUR.sub("", str(error)).split())
+    """The kind and the message of an exception in one line, without colours and names of graphs."""
+    message = " ".join(_NOISE.sub("", str(error)).split())
     return f"{kind_of(error)}: {message}"[:_LONGEST]
 
 

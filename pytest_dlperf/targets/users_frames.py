@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OWN: Final = __file__.rpartition("/targets/")[0]
-_PACKAGES: Final = ("/site-packages/", "/dist-packages/")
+_FOREIGN: Final = (
+    "/site-packages/",
+    "/dist-packages/",
+    "/__autograph_generated_file",  # TensorFlow's rewriting; its message quotes the user's line
+)
 
 
 def cause_in_users_code(error: Exception) -> Exception | None:
@@ -41,7 +45,7 @@ def in_users_code(error: Exception) -> bool:
 
 def is_users(file: str) -> bool:
     """Whether code is neither of Python, of an installed package nor of this one."""
-    if file.startswith("<") or any(part in file for part in _PACKAGES):
+    if file.startswith("<") or any(part in file for part in _FOREIGN):
         return False
     return not any(file.startswith(f"{folder}/") for folder in _folders())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_dlperf.errors import message_of
 from pytest_dlperf.targets.users_frames import cause_in_users_code, is_users
 
 
@@ -66,4 +67,14 @@ def test_whose_code_it_is() -> None:
     assert not is_users(np.__file__)
     assert not is_users(json.__file__)
     assert not is_users("<string>")
+    assert not is_users("/tmp/__autograph_generated_filew2vl.py")  # noqa: S108 - never opened
     assert not is_users(is_users.__code__.co_filename)
+
+
+def test_a_message_in_one_line() -> None:
+    """Without colours of Keras, and the names that TensorFlow gives to parts of a graph."""
+    gather = "{{function_node __inference_<lambda>_59}} indices[0,0] = 9 is not in [0, 5)"
+    node = "\n\t [[{{node embedding/GatherV2}}]] [Op:__inference_<lambda>_59]"
+
+    assert message_of(ValueError(gather + node)) == "ValueError: indices[0,0] = 9 is not in [0, 5)"
+    assert message_of(ValueError("\x1b[1mInput 0\x1b[0m\n wrong")) == "ValueError: Input 0 wrong"
