@@ -96,8 +96,8 @@ class RemoteError(AnswerError):
     Attributes:
         kind: by which errors are counted: `timeout`, `connection refused`, `connection failed`,
             `TLS failed`, `connection closed` (before any of the answer), `half an answer`,
-            `malformed answer`, `wrong shape`, or `status` and what the server says (`status 503`,
-            `status NOT_FOUND`).
+            `malformed request`, `malformed answer`, `wrong shape`, or `status` and what the server
+            says (`status 503`, `status NOT_FOUND`).
         detail: of this error, for the report.
     """
 

@@ -103,6 +103,13 @@ def parse_budget(text: str) -> Budget:
     return _Parser(text).budget()
 
 
+def _unknown(unit: str, number: _Token, wanted: str) -> tuple[str, str]:
+    """The problem with a word where a unit belongs, and what to write."""
+    if unit == "baseline":
+        return "a sign is missing", f"write {number.text} * baseline"
+    return f"unknown unit {unit!r}", wanted
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -112,6 +119,7 @@ class _Parser:
             if match.lastgroup
         ]
         self._next = 0
+        self._sign = 1.0  # of what is added to a baseline
 
     def budget(self) -> Budget:
         metric = self._metric()
@@ -237,11 +245,13 @@ class _Parser:
         sign = self._take("sign", "+", "-")
         if sign is None:
             return 0.0
-        return float(f"{sign.text}1") * self._with_unit(self._number(), metric, offset=True)
+        self._sign = float(f"{sign.text}1")
+        return self._sign * self._with_unit(self._number(), metric, offset=True)
 
     def _instead_of_percent(self, number: _Token, wanted: str, *, offset: bool) -> str:
         if offset:
-            return "write a factor: 0.95 * baseline"
+            factor = 1 + self._sign * self._float(number) / 100
+            return f"write a factor: {factor:g} * baseline"
         return f"{wanted}; {self._float(number) / 100:g} * baseline is a share of the baseline"
 
     def _with_unit(self, number: _Token, metric: Metric, *, offset: bool) -> float:
@@ -258,7 +268,7 @@ class _Parser:
         unit = token.text.replace(" ", "")
         dimension, factor = UNITS.get(unit, (None, 0.0))
         if dimension is None:
-            self._fail(token, f"unknown unit {unit!r}", wanted)
+            self._fail(token, *_unknown(unit, number, wanted))
         if dimension != metric.unit:
             if unit == "%":
                 wanted = self._instead_of_percent(number, wanted, offset=offset)

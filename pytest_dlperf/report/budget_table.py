@@ -196,7 +196,11 @@ def next_steps(record: Record) -> Iterable[str]:
             yield "next: see what has changed since the base:"
             yield f"  git diff {commit}"
     elif lost:
-        if record.base:
+        if not any(metric_named(judgement.metric).is_speed for judgement in lost):
+            if record.base:
+                yield "next: see what has changed since the baseline:"
+                yield f"  git diff {record.base[:8]}"
+        elif record.base:
             yield "next: measure both commits in turn, which tells it from a slower machine:"
             yield f"  pytest {test} --dlperf-against={record.base[:8]}"
         else:

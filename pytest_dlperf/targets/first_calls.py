@@ -100,7 +100,9 @@ def _first_call(replica: Target, batch: Tree, description: str, timeout: float) 
     except RemoteError as error:
         # An error with a hint of its own knows better.
         hint = "" if "\n" in str(error) else f"\n  {_CHECK_SERVER}"
-        raise TargetError(f"{failed}: {error}{hint}") from None
+        cause = error.__cause__  # of the user's own encode= or decode=
+        users = cause_in_users_code(cause) if isinstance(cause, Exception) else None
+        raise TargetError(f"{failed}: {error}{hint}") from users
     except Exception as error:  # noqa: BLE001 - the target may raise anything
         of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch, error) else ""
         hint = of_this_thread or _hint_on_builder(error)

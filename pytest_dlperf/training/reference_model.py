@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.targets.keras_models import dense_classifier
 from pytest_dlperf.training.keras.fit import BATCH_SIZE
@@ -29,6 +31,9 @@ def reference_model(
 
     `folder` is the cache between sessions; None trains the model every time. `warn` takes a
     sentence if the cache cannot be used.
+
+    Raises:
+        UsageError: if the backend of Keras is not installed.
     """
 
     def build() -> Trained:
@@ -36,14 +41,27 @@ def reference_model(
         model = dense_classifier(schema.features, UNITS, schema.classes, SEED)
         return train(model, data.train, EPOCHS, clock, SEED)
 
+    backend = imported_backend()
     if folder is None:
         return build()
     key = cache_key(
         data=data.hash,
         architecture=f"dense {data.schema.features}-{UNITS}-{data.schema.classes}",
         training=f"adam, {EPOCHS} epochs, batches of {BATCH_SIZE}, all from seed {SEED}",
-        backend=keras_backend(),
+        backend=backend,
         tensorflow=importlib.metadata.version("tensorflow"),
         keras=importlib.metadata.version("keras"),
     )
     return cached(folder, key, build, warn)
+
+
+def imported_backend() -> str:
+    """The backend of Keras; a UsageError if it is not installed."""
+    try:
+        importlib.import_module("keras")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"Keras cannot be imported: {error.name} is not installed",
+            "install the backend that KERAS_BACKEND names (extras jax and torch), or unset it",
+        ) from None
+    return keras_backend()

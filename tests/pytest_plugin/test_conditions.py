@@ -184,6 +184,7 @@ def quickly():
     def train(*_):
         return Trained("a model", TrainingSettings({}, 1.0, 1.0, 1.0))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(of, "imported_backend", lambda: "tensorflow")
         patch.setattr(of, "dense_classifier", lambda *_: None)
         patch.setattr(of, "train", train)
         patch.setattr("pytest_dlperf.targets.keras_models.save", lambda _, path: path.touch())

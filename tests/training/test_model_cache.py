@@ -9,6 +9,7 @@ import pytest
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.data.digits import ReferenceData, load_digits
+from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras_models import answers, dense_classifier
 from pytest_dlperf.training.model_cache import Trained, TrainingSettings, cached
 from pytest_dlperf.training.reference_model import reference_model
@@ -131,3 +132,16 @@ def test_a_cache_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert ["was not kept in" in warning for warning in warnings] == [True, True]
     assert "no space left on device" in warnings[1]
+
+
+def test_a_backend_that_is_not_installed(
+    digits: ReferenceData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, with what to do; no model of the cache is called damaged."""
+
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'jax'", name="jax")
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(UsageError, match="jax is not installed\n  install the backend"):
+        reference_model(digits, folder, no_warning, MonotonicClock())

@@ -46,7 +46,7 @@ class HttpRequest:
     headers: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.path}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

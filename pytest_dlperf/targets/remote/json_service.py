@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 _PORTS: Final = {"http": 80, "https": 443}
+_SHOWN: Final = 200
 _EXAMPLE: Final = "http://localhost:8000/predict"
 _JSON: Final = {"Content-Type": "application/json"}
 _BYTES: Final = {"Content-Type": "application/octet-stream"}
@@ -79,10 +80,13 @@ class Http:
         """Request the answers to a batch.
 
         Raises:
-            RemoteError: if there is no valid response, or `decode` fails.
-            Exception: whatever `encode` raises.
+            RemoteError: if there is no valid response, or `encode` or `decode` fails.
         """
-        document = batch if self.encode is None else self.encode(batch)
+        try:
+            document = batch if self.encode is None else self.encode(batch)
+        except Exception as error:  # the user's own code
+            detail = f"encode= raised {kind_of(error)}: {error}\n  it is given a batch of rows"
+            raise RemoteError("malformed request", detail) from error
         if isinstance(document, bytes):
             request = HttpRequest("POST", self._path, document, _BYTES)
         else:
@@ -93,8 +97,15 @@ class Http:
         try:
             return self.decode(answer)
         except Exception as error:  # the user's own code, on what the service sent
-            detail = f"decode= raised {kind_of(error)}: {error}"
+            detail = f"decode= raised {kind_of(error)}: {error}\n  it was given {_shown(answer)}"
             raise RemoteError("malformed answer", detail) from error
+
+
+def _shown(answer: object) -> str:
+    """What a service has answered, in a few words."""
+    if isinstance(answer, dict):
+        return f"an object with {', '.join(map(repr, answer)) or 'nothing in it'}"[:_SHOWN]
+    return f"a {type(answer).__name__}: {answer!r}"[:_SHOWN]
 
 
 def _arrays(document: object) -> object:

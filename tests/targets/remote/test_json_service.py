@@ -133,6 +133,8 @@ def test_headers_and_tls() -> None:
         (http(b"no json"), None, "malformed answer", "no JSON"),
         (http({}, "503 Busy"), None, "status 503", ""),
         (http({"a": 1}), lambda answer: answer["b"], "malformed answer", "decode= raised KeyError"),
+        (http({"a": 1}), lambda answer: answer["b"], "malformed answer", "an object with 'a'"),
+        (http([1, 2]), lambda answer: answer["b"], "malformed answer", "a list: [1, 2]"),
         (Reply(None), None, "connection closed", ""),
     ],
 )
@@ -143,6 +145,12 @@ def test_faults(reply: Reply, decode: Any, kind: str, said: str) -> None:  # noq
 
     assert caught.value.kind == kind
     assert said in caught.value.detail
+
+
+def test_an_encode_that_fails() -> None:
+    """It is named, with what it is given."""
+    with pytest.raises(RemoteError, match="encode= raised KeyError: 'x'\n  it is given a batch"):
+        Http("http://localhost:1", encode=lambda _: {}["x"]).infer(ROWS)
 
 
 @pytest.mark.parametrize(
