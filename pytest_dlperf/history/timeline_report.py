@@ -66,6 +66,8 @@ def history_lines(
         yield from wrap(line)
     yield ""
     yield from _table(timeline, width, colour=colour)
+    for line in _newest_without_bounds(timeline):
+        yield from wrap_message(line)
     for number, common in enumerate(timeline.common[-_TOLD:]):
         yield from () if number else ("",)
         yield from _common_lines(timeline, common, commits_between)
@@ -143,6 +145,16 @@ def _heading(timeline: Timeline) -> Iterator[str]:
     yield f"{entries[-1].result.scenario}, {entries[-1].result.serving}"
     for left_out in timeline.left_out:
         yield f"left out: {left_out}"
+
+
+def _newest_without_bounds(timeline: Timeline) -> Iterator[str]:
+    """What the newest run has measured, and its curve is without."""
+    for name, estimate in timeline.entries[-1].unbounded.items():
+        value = format_quantity(estimate.value, metric_named(name).unit)
+        yield (
+            f"{name} of the newest run is left out of its curve: {value}, and the run was too "
+            "short to bound it from above"
+        )
 
 
 def _table(timeline: Timeline, width: int, *, colour: bool) -> list[str]:

@@ -187,6 +187,17 @@ def test_too_few_runs() -> None:
     assert "1 run, 2025-11-24, on" in _words(_timeline(_entries([1000.0])))
 
 
+def test_a_newest_run_without_a_bound() -> None:
+    """What it measured is told, since the curve ends with an earlier run."""
+    *entries, newest = _entries([1000.0, 1000.0, 20.0])
+    slow = dataclasses.replace(newest, unbounded={"p99": estimate(0.0116)})
+
+    words = _words(_timeline([*entries, slow]))
+
+    assert "p99 of the newest run is left out of its curve: 11.6 ms, and the run was too" in words
+    assert "left out of its curve" not in _words(_timeline([*entries, newest]))
+
+
 def test_adjusted_metrics() -> None:
     """The report names those that were adjusted for the machine's speed."""
     timeline = _timeline(_entries(SLOWER, yardstick=1e-6))
