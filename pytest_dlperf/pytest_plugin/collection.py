@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_dlperf._values import absence, expand
+from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.options import TUNES, overlay
 from pytest_dlperf.config.plan import Plan, plan
 from pytest_dlperf.errors import UsageError
@@ -82,7 +83,13 @@ def check_items(items: list[pytest.Item]) -> list[str]:
     kept with their tests too.
     """
     problems: dict[str, None] = {}
+    measuring = [item for item in items if measures(item)]
+    of_run = _problem_of_run(layers(measuring[0])) if measuring else ""
     for item in items:
+        if of_run and item in measuring:
+            item.stash[PROBLEMS] = of_run
+            problems[of_run] = None
+            continue
         try:
             _check(item)
         except UsageError as error:
@@ -95,6 +102,18 @@ def check_items(items: list[pytest.Item]) -> list[str]:
         if isinstance(device, UsageError):  # absent, but required
             item.stash[PROBLEMS] = str(device)
     return list(problems)
+
+
+def _problem_of_run(options: Sequence[Options]) -> str:
+    """What is wrong with a budget for all tests, and where it was given; empty if nothing is."""
+    origins = ((options[0], "--dlperf-budgets"), (options[-1], "ini file: dlperf_budgets"))
+    for layer, origin in origins:
+        for text in layer.budgets or ():
+            try:
+                parse_budget(text)
+            except UsageError as error:
+                return f"{origin}: {error}"
+    return ""
 
 
 def count_relative(items: list[pytest.Item]) -> int:
