@@ -11,7 +11,7 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.options import TUNES, overlay
 from pytest_dlperf.config.plan import Plan, plan
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.pytest_plugin.options import layers
+from pytest_dlperf.pytest_plugin.options import command_line, ini_file, layers
 from pytest_dlperf.pytest_plugin.tuning import STUDIES, study_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def check_items(items: list[pytest.Item]) -> list[str]:
     """
     problems: dict[str, None] = {}
     measuring = [item for item in items if measures(item)]
-    of_run = _problem_of_run(layers(measuring[0])) if measuring else ""
+    of_run = _problem_of_run(measuring[0].config) if measuring else ""
     for item in items:
         if of_run and item in measuring:
             item.stash[PROBLEMS] = of_run
@@ -104,9 +104,12 @@ def check_items(items: list[pytest.Item]) -> list[str]:
     return list(problems)
 
 
-def _problem_of_run(options: Sequence[Options]) -> str:
+def _problem_of_run(config: pytest.Config) -> str:
     """What is wrong with a budget for all tests, and where it was given; empty if nothing is."""
-    origins = ((options[0], "--dlperf-budgets"), (options[-1], "ini file: dlperf_budgets"))
+    origins = (
+        (command_line(config), "--dlperf-budgets"),
+        (ini_file(config), "ini file: dlperf_budgets"),
+    )
     for layer, origin in origins:
         for text in layer.budgets or ():
             try:

@@ -88,8 +88,8 @@ def test_an_impossible_scenario(run: Run) -> None:
         (["--dlperf-update=yes"], "invalid choice: 'yes'"),
         (["--dlperf-quick", "--dlperf-update=new"], "too briefly for a baseline"),
         (["--dlperf-only", "--dlperf-skip"], "together leave no test"),
-        (["--dlperf-budgets=p9 <= 1s"], "ERROR: --dlperf-budgets: unknown metric 'p9'"),
-        (["-o", "dlperf_budgets=p9 <= 1s"], "ERROR: ini file: dlperf_budgets: unknown metric 'p9'"),
+        (["--dlperf-budgets=p9 <= 1s"], "--dlperf-budgets: unknown metric 'p9'"),
+        (["-o", "dlperf_budgets=p9 <= 1s"], "ini file: dlperf_budgets: unknown metric 'p9'"),
     ],
 )
 def test_wrong_options(run: Run, options: list[str], message: str) -> None:

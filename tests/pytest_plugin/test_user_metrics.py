@@ -101,7 +101,7 @@ def test_what_an_ini_file_says(
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})  # as in a new process
     result = run(source)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*test_it: *unknown metric 'overlap'*"])
+    result.stderr.fnmatch_lines(["*ini file: dlperf_budgets: unknown metric 'overlap'*"])
 
 
 def test_a_function_that_fails(run: Callable[..., pytest.RunResult]) -> None:
