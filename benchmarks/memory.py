@@ -23,7 +23,8 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.load.scenarios import Offline, Server
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.prepared import Instruments, prepare_load
+from pytest_dlperf.measure.preparation import prepare_load
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.report.progress import NoProgress
 

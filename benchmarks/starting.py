@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from live.variants import Repository
-from pytest_dlperf.duel.sequential_test import log_ratio
 from scipy import stats
 from table import spread
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.pair_effect import log_ratio
 from pytest_dlperf.duel.scheduler import measure_block
 from pytest_dlperf.duel.workspace import DuelRequest, Workspace, prepare_workspace
 from pytest_dlperf.metrics import METRICS

@@ -385,6 +385,62 @@ def test_a_name_that_is_there_twice_is_found() -> None:
     assert class_names(sources) == ["Place", "Place"]
 
 
+def missing_names(source: str, sources: dict[str, str]) -> list[str]:
+    """What a program imports of this package, and is not there."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        module = getattr(node, "module", None) or ""
+        if not isinstance(node, ast.ImportFrom) or module.partition(".")[0] != PACKAGE:
+            continue
+        inside = module.removeprefix(PACKAGE).removeprefix(".")
+        there = _bound(sources[inside]) if inside in sources else set()
+        there |= {name.rpartition(".")[2] for name in sources if name.rpartition(".")[0] == inside}
+        found += [f"{module}.{each.name}" for each in node.names if each.name not in there]
+    return found
+
+
+_BINDING = re.compile(r"^(?:class|def|async def) (\w+)|^(\w+)(?:: .*)? = ", re.MULTILINE)
+
+
+def _bound(source: str) -> set[str]:
+    """The names that a module binds at its top, or imports there."""
+    names = set(
+        re.findall(r"^(?:class|def|async def) (\w+)|^(\w+)(?:: .*)? = ", source, re.MULTILINE)
+    )
+    imported = [
+        each.asname or each.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    ]
+    return {name for pair in names for name in pair if name} | set(imported)
+
+
+PROGRAMS = sorted(
+    path.relative_to(ROOT.parent).as_posix()
+    for folder in ("benchmarks", "example_project")
+    for path in (ROOT.parent / folder).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_import_what_is_there(program: str) -> None:
+    """Benchmarks are run by hand, so nothing else would notice a module that was moved."""
+    source = (ROOT.parent / program).read_text()
+    lazy = set(pytest_dlperf.__all__)
+    missing = [name for name in missing_names(source, SOURCES) if name.count(".") > 1]
+    exported = [name for name in missing_names(source, SOURCES) if name.count(".") == 1]
+    assert missing == []
+    assert {name.partition(".")[2] for name in exported} <= lazy
+
+
+def test_an_import_of_what_is_not_there_is_found() -> None:
+    """A module, or a name in one."""
+    sources = {"": "", "a": "def b(): pass\nC: int = 1\n", "a.d": ""}
+    program = "from pytest_dlperf.a import b, C, d, e\nfrom pytest_dlperf.f import g\n"
+    assert missing_names(program, sources) == ["pytest_dlperf.a.e", "pytest_dlperf.f.g"]
+
+
 EXTRAS = {
     "gpu": r"import pynvml\b",
     "jax": r"import jax\b",

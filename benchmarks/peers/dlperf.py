@@ -19,7 +19,8 @@ from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.scenarios import Server
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import SEED, Instruments, PreparedLoad, prepare_load
+from pytest_dlperf.measure.preparation import prepare_load
+from pytest_dlperf.measure.prepared import SEED, Instruments, PreparedLoad
 from pytest_dlperf.measure.telemetry import ProcessMeter, Telemetry
 from pytest_dlperf.report.progress import NoProgress
 

@@ -59,7 +59,7 @@ class RowScores:
         return isinstance(other, RowScores) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
-        return hash((self.data, *self.scores))
+        return hash((self.data, *sorted(self.scores)))
 
     @property
     def complete(self) -> bool:

@@ -307,3 +307,6 @@ def test_evidence_is_compared_by_its_content() -> None:
     assert scores == RowScores.from_json(written(scores))
     assert hash(scores) == hash(scores_of([0.5, float("nan")]))
     assert scores != scores_of([0.5, 0.0])
+    one, two = np.ones(2), np.zeros(2)
+    either, order = RowScores("d", {"ndcg": one, "rank": two}), {"rank": two, "ndcg": one}
+    assert (either, hash(either)) == (RowScores("d", order), hash(RowScores("d", order)))
