@@ -119,7 +119,6 @@ class _Parser:
             if match.lastgroup
         ]
         self._next = 0
-        self._sign = 1.0  # of what is added to a baseline
 
     def budget(self) -> Budget:
         metric = self._metric()
@@ -212,7 +211,7 @@ class _Parser:
             if not 0 < float(number.text) <= _LARGEST_FACTOR:
                 self._fail(number, "no sensible multiple of a baseline", "0.95 * baseline")
             return float(number.text), self._offset(metric)
-        limit = self._with_unit(number, metric, offset=False)
+        limit = self._with_unit(number, metric)
         if metric.unit == "share" and limit > 1:
             bare = self._last is number and limit <= _PERCENT
             example = f"write {number.text}%" if bare else "write 97% or 0.97"
@@ -245,16 +244,18 @@ class _Parser:
         sign = self._take("sign", "+", "-")
         if sign is None:
             return 0.0
-        self._sign = float(f"{sign.text}1")
-        return self._sign * self._with_unit(self._number(), metric, offset=True)
+        direction = float(f"{sign.text}1")
+        return direction * self._with_unit(self._number(), metric, direction)
 
-    def _instead_of_percent(self, number: _Token, wanted: str, *, offset: bool) -> str:
-        if offset:
-            factor = 1 + self._sign * self._float(number) / 100
+    def _instead_of_percent(self, number: _Token, wanted: str, direction: float) -> str:
+        if direction:
+            factor = 1 + direction * self._float(number) / 100
             return f"write a factor: {factor:g} * baseline"
         return f"{wanted}; {self._float(number) / 100:g} * baseline is a share of the baseline"
 
-    def _with_unit(self, number: _Token, metric: Metric, *, offset: bool) -> float:
+    def _with_unit(self, number: _Token, metric: Metric, direction: float = 0.0) -> float:
+        """A quantity; `direction` is 1 or -1 if it is added to a baseline or taken from it."""
+        offset = bool(direction)
         token = self._take("word") or self._take("rate") or self._take("percent")
         wanted = (
             f"{metric.name} is measured in {_NAMES[metric.unit]}: write {EXAMPLES[metric.unit]}"
@@ -271,7 +272,7 @@ class _Parser:
             self._fail(token, *_unknown(unit, number, wanted))
         if dimension != metric.unit:
             if unit == "%":
-                wanted = self._instead_of_percent(number, wanted, offset=offset)
+                wanted = self._instead_of_percent(number, wanted, direction)
             self._fail(token, f"{unit!r} is no unit of {metric.name}", wanted)
         if unit == "%" and offset:
             self._fail(

@@ -83,10 +83,9 @@ def check_items(items: list[pytest.Item]) -> list[str]:
     kept with their tests too.
     """
     problems: dict[str, None] = {}
-    measuring = [item for item in items if measures(item)]
-    of_run = _problem_of_run(measuring[0].config) if measuring else ""
+    of_run = next((_problem_of_run(item.config) for item in items if measures(item)), "")
     for item in items:
-        if of_run and item in measuring:
+        if of_run and measures(item):
             item.stash[PROBLEMS] = of_run
             problems[of_run] = None
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_dlperf.ragged import PaddedRows, batch_length
+from pytest_dlperf.ragged import Mask, PaddedRows, batch_length
 from pytest_dlperf.trees import as_tree, leaves, mapped
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def fitted_labels(labels: Rows, inputs: Rows) -> tuple[Tree, Tree | None]:
 
 
 def _present(leaf: PaddedRows, width: int) -> NDArray[np.bool_]:
-    present: NDArray[np.bool_] = np.arange(width) < leaf.ends[:, np.newaxis]
-    return present
+    mask: NDArray[np.int32] = Mask(leaf.ends, (width,))[:]
+    return mask.astype(np.bool_)
 
 
 def _padded(leaf: PaddedRows, width: int) -> NDArray[Any]:
