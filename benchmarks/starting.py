@@ -31,6 +31,7 @@ from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.pair_effect import log_ratio
 from pytest_dlperf.duel.scheduler import measure_block
+from pytest_dlperf.duel.worker_handle import STEPS
 from pytest_dlperf.duel.workspace import DuelRequest, Workspace, prepare_workspace
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.report.progress import NoProgress
@@ -145,9 +146,11 @@ def pair(trees: Workspace) -> Iterator[dict[Role, WorkerHandle]]:
             worker.run(test, None)
         for worker in workers.values():
             worker.proceed()
-        for role in random.sample(ROLES, 2):
-            if not (workers[role].enter() and workers[role].warm()):
-                raise SystemExit(f"the {role} side cannot be measured")
+        for step in STEPS:
+            for role in random.sample(ROLES, 2):
+                workers[role].start(step)
+                if not workers[role].finish(step):
+                    raise SystemExit(f"the {role} side cannot be measured")
         yield workers
     finally:
         for worker in workers.values():

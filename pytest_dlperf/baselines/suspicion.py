@@ -9,7 +9,7 @@ well, and is in what sessions are known to be off by; what a process keeps for i
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.metrics import metric_named
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 Earlier: TypeAlias = "tuple[str, Sequence[Judgement]]"
 """The day of an earlier session, and what it would have been judged."""
 
-_ALONE = "suspected: one session alone does not prove it"
+_ALONE: Final = "suspected: one session alone does not prove it"
+
+_UNEXPLAINED: Final = 4.0
+"""A machine that is busy or paced otherwise explains a smaller loss, as a factor, than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class SecondLook:
         cleared = {
             judgement.budget
             for judgement in doubtful
-            if judgement.verdict is Verdict.FAIL
+            if _is_far(judgement)
             and answers.get(judgement.budget, judgement).verdict is Verdict.PASS
         }
         settled = {one.budget: answers.get(one.budget, one) for one in doubtful}
@@ -157,7 +160,7 @@ class SecondLook:
             return {}  # the duel's verdict stands
         changed = {}
         for judgement in judged(fresh):
-            if judgement.budget in cleared and judgement.verdict is Verdict.FAIL:
+            if judgement.budget in cleared and _is_far(judgement):
                 change = settled[judgement.budget].change
                 known = "measured in turn, the commits do not differ by that much"
                 ratio = change.value if change else 1.0
@@ -191,6 +194,21 @@ def is_doubtful(judgement: Judgement) -> bool:
         return False
     is_open = judgement.verdict is Verdict.INCONCLUSIVE and not judgement.lasting
     return is_open or judgement.verdict is Verdict.FAIL
+
+
+def _is_far(judgement: Judgement) -> bool:
+    """Whether a speed is further from the stored one than the machine explains.
+
+    Where the machine kept it from being judged, only a loss by a large factor is.
+    """
+    if judgement.verdict is not Verdict.INCONCLUSIVE:
+        return judgement.verdict is Verdict.FAIL
+    if judgement.measured is None or not judgement.baseline:
+        return False
+    ratio = judgement.measured.value / judgement.baseline
+    if metric_named(judgement.metric).better == "higher":
+        return ratio * _UNEXPLAINED <= 1
+    return ratio >= _UNEXPLAINED
 
 
 def _tried(look: Callable[[], Mapping[str, Record]]) -> Mapping[str, Record] | DuelError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import estimate, make_judgement, make_measurement, make_record
 
-from pytest_dlperf.baselines.suspicion import SecondLook
+from pytest_dlperf.baselines.suspicion import SecondLook, _is_far
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
@@ -165,6 +165,43 @@ def test_what_changed_outside_of_the_code() -> None:
     (reason,) = (one.reason for one in record.judgements)
     for figure in ("480/s", "1,000/s", "an environment variable"):
         assert figure in reason
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(100.0, INCONCLUSIVE), (250.0, INCONCLUSIVE), (251.0, PASS), (500.0, PASS), (2000.0, PASS)],
+)
+def test_no_machine_explains_a_loss_by_a_large_factor(value: float, expected: Verdict) -> None:
+    """Where the stored speed could not be judged, a duel clears what a machine may be slower by."""
+    here = judged(INCONCLUSIVE, suspected=True, value=value)
+    record, verdict = Looks(PASS, here).verdict(here)
+    assert verdict is expected
+    assert ("something else has changed" in record.judgements[0].reason) is (
+        expected is INCONCLUSIVE
+    )
+
+
+def test_a_large_loss_that_a_second_session_does_not_have() -> None:
+    """What only one session was far off by was that session's."""
+    here = judged(INCONCLUSIVE, suspected=True, value=100.0)
+    near = judged(INCONCLUSIVE, suspected=True, value=600.0)
+    assert Looks(PASS, near).verdict(here)[1] is PASS
+
+
+def test_latency_is_far_where_it_is_long() -> None:
+    """The direction is the metric's."""
+    slow, fast = (
+        make_judgement(
+            INCONCLUSIVE,
+            budget="p50 <= baseline",
+            metric="p50",
+            baseline=0.002,
+            measured=estimate(value),
+            suspected=True,
+        )
+        for value in (0.008, 0.0004)
+    )
+    assert (_is_far(slow), _is_far(fast)) == (True, False)
 
 
 def test_the_baselines_own_code_needs_no_duel() -> None:
