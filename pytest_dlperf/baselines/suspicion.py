@@ -8,10 +8,12 @@ well, and is in what sessions are known to be off by; what a process keeps for i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_dlperf.errors import DuelError
+from pytest_dlperf.judge.losses import log_cost
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn, settle_suspicion
 from pytest_dlperf.results.record import Record, with_judged
@@ -28,8 +30,8 @@ Earlier: TypeAlias = "tuple[str, Sequence[Judgement]]"
 
 _ALONE: Final = "suspected: one session alone does not prove it"
 
-_UNEXPLAINED: Final = 4.0
-"""A machine that is busy or paced otherwise explains a smaller loss, as a factor, than this."""
+_UNEXPLAINED: Final = math.log(4.0)
+"""A machine that is busy or paced otherwise explains a smaller loss, in logarithms, than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +208,7 @@ def _is_far(judgement: Judgement) -> bool:
     if judgement.measured is None or not judgement.baseline:
         return False
     ratio = judgement.measured.value / judgement.baseline
-    if metric_named(judgement.metric).better == "higher":
-        return ratio * _UNEXPLAINED <= 1
-    return ratio >= _UNEXPLAINED
+    return log_cost(metric_named(judgement.metric), ratio) >= _UNEXPLAINED
 
 
 def _tried(look: Callable[[], Mapping[str, Record]]) -> Mapping[str, Record] | DuelError:
